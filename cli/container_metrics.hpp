@@ -21,8 +21,8 @@ namespace vflbus::cli {
 inline constexpr const char* metrics_inside = "/run/vflbus";
 inline constexpr const char* metrics_address_inside = "unix:/run/vflbus/metrics";
 
-/// Answers at `address` (HOST:PORT) with what the container says whose directory is `directory`,
-/// as long as the server lives; 503 while it says nothing. Errors: as of HttpServer, io.
+/// A server at `address` (HOST:PORT) that passes requests on to the socket file in `directory`,
+/// where a container answers; 503 while nothing answers there. Errors: as of HttpServer, io.
 Result<std::unique_ptr<observers::HttpServer>> relay_metrics(
     const std::string& address, bool remote, const std::filesystem::path& directory);
 

@@ -224,7 +224,7 @@ class ContainerRun {
         return {};
     }
 
-    /// The configuration of a party, whose observers write where its container may: a trace beside
+    /// A party's configuration with observers' files where its container may write: a trace beside
     /// its log, TensorBoard's events in a directory of this run that is mounted. MLflow is not
     /// reached from the network of the run, and a directory of that name would be the container's
     /// own: the master keeps what it logs, and that is sent when the run is over (launch.cpp).

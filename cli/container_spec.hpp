@@ -34,7 +34,7 @@ struct ContainerSpec {
     std::string user = "10001:10001";
     std::string memory;  ///< as podman takes it; empty: no limit
     std::string cpus;
-    /// Of what podman keeps of its output; beyond it the oldest goes. 0: podman's own default.
+    /// So much of its output podman keeps, the youngest of it. 0: podman's own default.
     std::uint64_t log_bytes = 0;
     Words network;  ///< e.g. {"--network", "host"}
     std::vector<Mount> mounts;

@@ -20,7 +20,7 @@
 namespace vflbus::cli {
 namespace {
 
-/// A column, and whose it is: its name, or its number where the master is not told the name.
+/// A line of the table: a column by its name, or by its number where its name is not told.
 struct FeatureLine {
     std::string party;
     std::string column;

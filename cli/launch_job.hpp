@@ -28,8 +28,8 @@ struct TrainingJob {
 /// A training of this id. Says what was guessed, a line each. The configuration is vflbus.toml in
 /// its directory then.
 Result<TrainingJob> new_job(const LaunchArguments& arguments, const RunId& run);
-/// A training whose master this process is, with members that serve at `broker`. Errors: also of
-/// what the configuration does not say of the master.
+/// A training with this process as its master, and members that serve at `broker`. Errors: also
+/// when the configuration lacks a key that the master needs.
 Result<TrainingJob> master_job(const LaunchArguments& arguments, const std::string& broker,
                                const RunId& run);
 /// The same training again.

@@ -88,7 +88,7 @@ void read_run(LocalRun& run) {
             fs::exists(run.directory / "master", ec))
             run.status = "ended";
     }
-    // what no party has written itself is known to who has started them
+    // no party has told why it failed: the command that started them may have noted it
     if (!reported)
         if (auto failure = noted_failure(run.directory)) {
             run.report.reason = failure->sentence;

@@ -42,8 +42,8 @@ using StackImages = std::map<std::string, std::string, std::less<>>;
 /// Of "NAME=IMAGE". Errors: usage, naming the parts that there are.
 Result<StackImages> stack_images(const std::vector<std::string>& words);
 
-/// `images` with those of container/monitoring/build-images in place of what would be fetched, and
-/// without Grafana, of which Debian has no package, unless one is named.
+/// `images`, where those that are not named are made by container/monitoring/build-images in place
+/// of being fetched; without Grafana unless one is named, as Debian has no package of it.
 StackImages from_packages(StackImages images);
 /// Which of `images` are to be made by build-images.
 std::vector<std::string> parts_to_build(const StackImages& images);

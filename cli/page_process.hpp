@@ -1,9 +1,9 @@
 #pragma once
 // `--http` of a broker or a node: the page of `vflbus ui` beside it.
 //
-// The problem: who starts a broker wants to look at it without another command; but nothing that a
-// browser sends should reach the process which passes on everybody's messages. So the page is a
-// process of its own, which asks as `vflbus ui` does and ends with the one that has started it.
+// The problem: a broker should be looked at without another command; but nothing that a browser
+// sends should reach the process which passes on everybody's messages. So the page is a process of
+// its own, which asks the broker as `vflbus ui` does, and ends with the process that started it.
 
 #include <memory>
 #include <string>
@@ -27,8 +27,8 @@ class Page {
     Page(const Page&) = delete;
     Page& operator=(const Page&) = delete;
 
-    /// From now on a line in the log says so when the process ends by itself: who looks at the page
-    /// could not tell that from a slow network. Starts a thread, and so comes after every fork.
+    /// From now on a line in the log says so when the process of the page ends by itself: in a
+    /// browser that looks like a slow network. Starts a thread, and so comes after every fork.
     void watch();
 
   private:
@@ -40,8 +40,8 @@ class Page {
 };
 
 /// Starts the page at `http`, of the broker at `config.bus.broker`, and logs where it is; null when
-/// `http` is empty. Other machines may look where observe.remote allows it. Errors: what the page
-/// says of why it does not start.
+/// `http` is empty. Other machines may look where observe.remote allows it. Errors: those
+/// with which the page did not start.
 Result<std::unique_ptr<Page>> start_page(const std::string& http, const config::Config& config);
 
 }  // namespace vflbus::cli

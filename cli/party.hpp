@@ -113,8 +113,8 @@ Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& 
 /// Drives `master` to its end, with progress on standard error. ok, or why the run failed.
 Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,
               const bus::StopSignal& stop);
-/// The same for a training whose master is made here, and watched. `report`: what came of it, also
-/// when it failed; untouched when its master could not be made.
+/// Makes the master of a training with its observers, and drives it as above. `report`: that of the
+/// run, also when it failed; untouched when the master could not be made.
 Failure drive_training(const config::Config& config, const RunId& run, PartyOptions options,
                        const bus::StopSignal& stop, bool resume, observe::RunReport& report);
 

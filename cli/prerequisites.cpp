@@ -48,7 +48,7 @@ bool listens(std::uint16_t port) {
     return error == 0;
 }
 
-/// What only the user who has started this may read.
+/// The mode of files with passwords: nobody but their owner reads them.
 constexpr mode_t owner_alone = 0600;
 
 /// The password of the database; made once, and kept in a file.

@@ -32,8 +32,8 @@ class RunDirectory {
                                        const std::function<void(const std::string&)>& say,
                                        Duration patience = std::chrono::seconds(10));
 
-    /// Notes why a run has failed whose parties may have written nothing, so that it does not look
-    /// as if it had never been tried. `ended` without an error is not noted.
+    /// Notes why a run has failed: its parties may have written nothing, and it would look as if it
+    /// had never been tried. `ended` without an error is not noted.
     void note_end(const Failure& ended) const;
     /// Of a run that cannot begin after all: the directory goes, unless something else is in it.
     void abandon() noexcept;

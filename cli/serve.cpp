@@ -331,7 +331,7 @@ class Server {
         }
     }
 
-    /// What its process is started with.
+    /// The arguments of the process that drives this run.
     [[nodiscard]] CommandWords command_of(const Submitted& what, const std::string& name) const {
         const fs::path dir = run_dir(what.run);
         CommandWords words;

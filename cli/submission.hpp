@@ -22,11 +22,11 @@ Result<config::Config> accept_submission(const config::Config& own, std::string_
 
 // -- predictions ------------------------------------------------------------------------------
 
-/// What `vflbus run predict` hands over in place of an agreed half: "predict = DIGITS\n". Such a
-/// text is no agreed half of any version.
+/// The text that `vflbus run predict` submits: "predict = DIGITS\n". `vflbus run submit` submits an
+/// agreed half in its place, which never looks like this in any version.
 std::string prediction_text(std::string_view model);
 /// The digits of such a text; empty for an agreed half. Errors: malformed_message for anything but
-/// 4 to 32 hexadecimal digits: who asks names no directory of this machine.
+/// 4 to 32 hexadecimal digits, so that no text from elsewhere names another directory here.
 Result<std::string> predicted_model(std::string_view submitted);
 
 struct Prediction {

@@ -27,12 +27,12 @@ struct Submitted {
     std::string model{};
 };
 
-/// Who may fill the queue of a serving master. Of `places`, somebody without a run that waits gets
-/// any that is free, and who has some one more only while as many stay free as it then has: nobody
-/// keeps the others out by submitting without end. Where askers show no keys all are one, and have
-/// all places.
+/// Whether the key `by` may submit one more run to a serving master, whose `queue` has `places`.
+/// A key without a waiting run may take any free place. A key with n waiting runs may take another
+/// one only if n + 1 places stay free then, so that nobody keeps the others out by submitting
+/// without end. Where no keys are shown (`by` is empty) all places may be taken.
 ///
-/// Error too_many: `by` may not add one to what waits in `queue` now.
+/// Error too_many: it may not.
 [[nodiscard]] Result<> check_room(const std::deque<Submitted>& queue, const std::string& by,
                                   std::uint64_t places);
 

@@ -44,11 +44,11 @@ std::string settings_text(const std::vector<Axis>& grid, const Point& point);
 /// "completed", "failed" or "not begun".
 std::string status_of(const Point& point);
 
-/// What runs are compared by: metrics of the test rows, or their means over the folds.
+/// The metrics that runs are compared by: of the test rows, or their means over the folds.
 observe::Metrics judged_by(const observe::RunReport& report);
 /// The first of them that is no loss, or the first; empty where there are none.
 std::string default_metric(const observe::RunReport& report);
-/// What decides, of one run; nothing where there is no such metric.
+/// The value of `metric` in a run; nothing where there is no such metric.
 std::optional<double> value_of(const observe::RunReport& report, const std::string& metric);
 
 }  // namespace vflbus::cli

@@ -40,7 +40,7 @@ Failure Search::run_on_bus() {
     const SignalScope signals(stop, nullptr, Second::closes);
     PartyOptions options;
     options.context = bus::make_context();
-    // who stops one run of a search over the bus stops the search
+    // `vflbus run stop` of one run of the search stops the search
     options.stop_asked = [&stop] { stop.ask(); };
     return drive_all(options, stop);
 }

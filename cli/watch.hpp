@@ -91,8 +91,8 @@ std::shared_ptr<actors::RunObserver> queued(std::string name,
                                             std::shared_ptr<actors::RunObserver> observer,
                                             std::chrono::milliseconds patience);
 
-/// In the environment of a master whose MLflow is another place than that of who started it: what
-/// it logs is kept, and sent by `send_what_mlflow_lacks` when the run is over.
+/// Set for a master that does not reach the MLflow of the command that started it: it keeps what it
+/// logs, and that command sends it when the run is over (`send_what_mlflow_lacks`).
 inline constexpr const char* mlflow_later_variable = "VFLBUS_MLFLOW_LATER";
 
 /// What the master logs to MLflow, and where.

@@ -73,12 +73,10 @@ void add_looks(CommandLine& line) {
     on_top.add_option("--interval", top.interval, "seconds between two pictures; default 1")
         ->type_name("SECONDS")
         ->check(CLI::Range(0.1, 3600.0))
-        ->check(
-            [](const std::string& text) {  // a range takes what is no number at all for one in it
-                return text.find_first_not_of("0123456789.") == std::string::npos
-                           ? ""
-                           : "write a number";
-            });
+        ->check([](const std::string& text) {  // Range alone takes a text that is no number
+            return text.find_first_not_of("0123456789.") == std::string::npos ? ""
+                                                                              : "write a number";
+        });
     add_number(on_top, "--times", top.times, "so many pictures, and then the end", 1)
         ->type_name("N");
     add_question(on_top, top);
@@ -111,7 +109,7 @@ void add_run_argument(CLI::App& on, RunArguments& run) {
     add_question(on, run);
 }
 
-/// What a request to a serving master has, whatever it asks for.
+/// The arguments that every request to a serving master takes.
 void add_submission(CLI::App& on, SubmitArguments& submit) {
     on.add_option("--to", submit.to, "node name of that master; default: the only one")
         ->type_name("NAME");

@@ -338,7 +338,7 @@ Result<> take_counts(std::span<const std::int64_t> counts, std::uint64_t positiv
     return {};
 }
 
-/// The key and the plan of each member, out of what it has told of its bins.
+/// A key and a plan for each member, by the number of bins that it has told.
 Result<std::vector<LabelCounts>> label_counts(const Run& run, Body nonce,
                                               std::span<const BinsReply> told, std::uint64_t rows) {
     std::vector<LabelCounts> out;

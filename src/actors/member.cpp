@@ -72,8 +72,8 @@ struct MemberRun {
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
-    /// Trainings that have told something: an owner whose members have lost the commit that it
-    /// went on from begins anew before the first step, and that tells nothing.
+    /// Trainings in which more than `begin` was answered. That alone tells nothing, and is asked
+    /// again when members have lost the commit that the owner would go on from.
     std::uint64_t trainings = 0;
     bool training_counted = false;  ///< the present one, in `trainings`
     BestState best;                 ///< of early stopping
@@ -724,7 +724,7 @@ class MemberApp {
                honest == openly;
     }
 
-    /// What is told of a bin is told of its rows together, as of those of a batch.
+    /// The owner learns sums over the rows of a bin: a bin has batch_min rows, as a batch has.
     Result<> judge_bins(std::span<const data::FeatureFigures> figures,
                         const Context& context) const {
         if (!judged()) return {};
@@ -809,7 +809,7 @@ class MemberApp {
                                                          : options_.model_dir;
         const fs::path path = root / options_.name / "model.json";
         const auto text = options_.env->read_file(path);
-        // who may not use a model hears the same as of one that is not there
+        // an owner that may not use a model hears the same as of one that is not there
         const auto none = [&](const Failure& why) {
             Failure failure{Errc::io, "has no part of model " + request->run.short_hex() + " for " +
                                           context.invitation().owner_name};

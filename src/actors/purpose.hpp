@@ -1,6 +1,6 @@
 #pragma once
-// What stands before the agreed text of OPEN: what a run is for, and which alignment it goes on
-// from. docs/training.md, section 1.
+// The lines before the agreed text of OPEN: the purpose of the run, and the alignment that it goes
+// on from. docs/training.md, section 1.
 
 #include <cstdint>
 #include <string>

@@ -56,7 +56,7 @@ Task<> load_tables(Run& run, Party& own) {
     co_await load_more(run, own, TableKind::test);
 }
 
-/// What an earlier run of this process has come to, with which this one may begin.
+/// The alignment of an earlier run of this process, with which this one may begin; or null.
 std::shared_ptr<const MadeAlignment> made_before(const Run& run) {
     return run.options().alignment == nullptr ? nullptr : run.options().alignment->made();
 }

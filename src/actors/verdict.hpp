@@ -21,7 +21,7 @@ struct Evaluated {
     models::Matrix test;
 };
 
-/// What to do about a training that diverges, by its solver and what else goes with it.
+/// The advice for a training that diverges: which keys to change, by its solver and model.
 std::string divergence_hint(const config::AgreedHalf& agreed);
 
 /// Refuses a model whose loss on its own training rows is far above that of the best constant.

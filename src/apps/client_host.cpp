@@ -185,8 +185,8 @@ class ClientHostImpl final : public ClientHost {
         });
     }
 
-    /// Whoever looks here for why a run is over finds it, also when its server was killed and could
-    /// tell nobody: the broker has named it then.
+    /// Logs why a run is over, also when its server was killed and could tell nobody: the broker
+    /// has named it then.
     void say_the_end(const RunId& run, const actors::Ending& ending) const {
         if (ending.code == Errc::ok) return log(app::Level::debug, run, std::string(run_has_ended));
         log(ending.code == Errc::cancelled ? app::Level::info : app::Level::warning, run,

@@ -32,7 +32,7 @@ std::optional<std::uint64_t> available_memory() {
     const auto most = number_in("/sys/fs/cgroup/memory.max");
     const auto used = number_in("/sys/fs/cgroup/memory.current");
     if (most && used) {
-        // what is kept of files counts as used, and is given back when somebody needs room
+        // the cache of files counts as used, and is given back when a process needs room
         std::uint64_t left = *most > *used ? *most - *used : 0;
         for (const char* const kept : {"inactive_file", "active_file"})
             left += number_behind("/sys/fs/cgroup/memory.stat", kept).value_or(0);

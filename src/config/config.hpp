@@ -327,7 +327,7 @@ struct Config : AgreedHalf {
 };
 
 std::string member_name(std::uint64_t rank);  ///< "member-2"
-/// What the configuration says of a party; the defaults where it has no section, as an arbiter.
+/// The section of a party; the defaults where there is none, as for an arbiter.
 PartyConfig section_of(const Config& config, const std::string& party);
 
 // -- reading ----------------------------------------------------------------------

@@ -11,7 +11,7 @@
 namespace vflbus::config {
 namespace {
 
-/// "information>=0.02" as its name, what stands between, and the number.
+/// Takes one bound, such as "information>=0.02", into `select`.
 Result<> take_bound(const std::string& word, std::set<std::string>& seen, ColumnSelect& select) {
     const std::size_t at = word.find_first_of("<>");
     const std::string name = word.substr(0, at);

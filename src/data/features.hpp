@@ -1,6 +1,6 @@
 #pragma once
-// What each column of a table tells of a label of two classes by itself, and what of it other
-// columns of the table tell already: figures by which columns are chosen before a training.
+// Figures by which columns are chosen before a training: how much each column of a table tells by
+// itself of a label of two classes, and how much of that other columns of the table tell as well.
 //
 // information  The information value over bins: the sum of (p_b - n_b) ln(p_b / n_b), p_b being the
 //              share of all positive rows that fall into bin b, n_b that of the negative ones

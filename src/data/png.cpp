@@ -17,7 +17,7 @@ constexpr std::string_view png_signature = "\x89PNG\r\n\x1a\n"sv;
 constexpr std::uint32_t png_side_max = 1 << 14;
 /// Bytes of a chunk, by the standard.
 constexpr std::uint32_t png_chunk_max = 0x7fffffff;
-/// What deflate makes of a byte at most (zlib's own figure is 1,032).
+/// Bytes that one deflated byte becomes at most (zlib's own figure is 1,032).
 constexpr std::size_t inflated_per_byte_max = 1100;
 
 tl::unexpected<Failure> damaged_png(std::string_view what) {
@@ -73,8 +73,8 @@ Result<PngLayout> layout_of(std::string_view header) {
     return layout;
 }
 
-/// Whether who does not know a chunk of this type may pass it over: its first letter is a small
-/// one.
+/// Whether a reader that does not know a chunk of this type may pass it over: its first letter is
+/// a small one.
 bool is_ancillary(std::string_view type) {
     return (static_cast<unsigned char>(type.front()) & 0x20U) != 0;
 }

@@ -22,8 +22,8 @@ Recalibration fit_recalibration(ConstMatrixView scores, ConstMatrixView labels,
                                 std::span<const double> weights = {});
 
 /// The same for one label of k classes: scores n x k, labels n x 1 of class numbers. One slope
-/// serves all classes (a temperature, Guo and others 2017), so that who ranks first among classes
-/// that are as frequent stays the same; each has an offset of its own, whose mean is 0.
+/// serves all classes (a temperature, Guo and others 2017), so that the order of classes that are
+/// equally frequent stays the same; each has an offset of its own, whose mean is 0.
 Recalibration fit_class_recalibration(ConstMatrixView scores, ConstMatrixView labels,
                                       std::span<const double> weights = {});
 

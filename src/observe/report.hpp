@@ -37,8 +37,8 @@ struct PartyReport {
     std::uint64_t missing_cells = 0;  ///< filled with the mean
     /// Of a prediction: texts of the rows predicted that training did not know. They count as none.
     std::uint64_t unseen_values = 0;
-    /// Of the rows that the model is judged by, when this party gives its mean for every row: what
-    /// the model is without it. Empty where the master does not see the party's numbers.
+    /// The metrics of the model without this party, which gives its mean for every row in place of
+    /// its numbers. Empty where the master does not see these.
     Metrics metrics_without;
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;

@@ -34,7 +34,7 @@ struct Closes {
     void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 
-/// What to add to why a server of `url` was not reached, when that names the proxy in place of it.
+/// Added to `why` a server of `url` was not reached, when the proxy is named there in its place.
 std::string proxy_hint(const std::string& url, const std::string& why) {
     const bool tls = url.starts_with("https:");
     for (const char* const name :

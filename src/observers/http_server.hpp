@@ -71,7 +71,7 @@ class HttpServer {
     [[nodiscard]] virtual const std::string& url() const = 0;
 };
 
-/// What HttpServer::start would refuse of an address by its form. Errors: usage, insecure.
+/// Whether HttpServer::start takes an address of this form. Errors: usage, insecure.
 Result<> check_address(const std::string& address, bool remote);
 /// Whether an address to listen at is of this machine alone; false for one that makes no sense.
 bool is_loopback_address(const std::string& address);

@@ -44,8 +44,8 @@ struct MlflowJob {
     MlflowPairs tags;
     std::filesystem::path state_file;
     std::vector<MlflowArtifact> artifacts;
-    /// Nothing is sent from here, where MLflow is another place than for whoever sends it later (a
-    /// directory that a container has to itself): all is kept in `state_file`, without a word.
+    /// All is kept in `state_file`, without a warning, and nothing is sent from here: in a
+    /// container `uri` may be a directory of its own. A process outside sends what is kept.
     bool keeps_all = false;
     /// How long the end of the run waits for what has not arrived.
     std::chrono::milliseconds wait{10'000};

@@ -167,7 +167,7 @@ bool next_event(std::ifstream& part, std::string& event) {
     return false;
 }
 
-/// What a part tells of its clock: the requests that it has asked, by party, and its own work.
+/// What a file tells of its party's clock: when it asked which party, and when it worked itself.
 struct Clock {
     std::string party;
     std::map<std::string, TraceSpans> asked;
@@ -225,7 +225,7 @@ std::string moved(const std::string& event, double microseconds) {
     return event.substr(0, begin) + fmt::format("{:.3f}", time + microseconds) + event.substr(end);
 }
 
-/// For each part what is added to its times, so that all are of the clock of the part that asks.
+/// For each part the microseconds that its clock is behind that of the part that asks it.
 std::vector<double> offsets_of(const std::vector<Clock>& clocks) {
     std::vector<double> offsets(clocks.size(), 0);
     for (std::size_t i = 0; i < clocks.size(); ++i)

@@ -22,7 +22,7 @@ double clock_offset(const TraceSpans& asked, const TraceSpans& worked) {
     }
     if (middles.empty() || (least <= 0 && most >= 0)) return 0;
     if (least <= most) return (least + most) / 2;
-    // a clock was set in between, or drifts: what holds for most requests
+    // a clock was set in between, or drifts: the median of the requests
     const auto middle = middles.begin() + static_cast<std::ptrdiff_t>(middles.size() / 2);
     std::nth_element(middles.begin(), middle, middles.end());
     return *middle;

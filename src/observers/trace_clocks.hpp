@@ -20,10 +20,10 @@ struct TraceSpan {
     double begin = 0;
     double end = 0;
 };
-/// By what was asked, in the order in which it was.
+/// By the kind of request, in the order in which they were asked.
 using TraceSpans = std::map<std::string, std::vector<TraceSpan>>;
 
-/// What is added to the times of a party so that they are of the master's clock, in microseconds.
+/// Microseconds to add to the times of a party, so that they are of the master's clock.
 /// `asked`: from asking to the answer, by the master's clock; `worked`: the work in it, by the
 /// party's. 0 when both clocks may be the same, or nothing can be told: only kinds of requests
 /// count of which both have as many.

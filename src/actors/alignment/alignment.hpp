@@ -114,7 +114,7 @@ class Alignment {
     /// The selections, the master's first.
     Result<std::vector<data::Selection>> intersect(TableKind kind);
     void report(TableKind kind);
-    // how far it is, for who waits (not where ids are intersected privately, which says so itself)
+    // how far it is, for progress lines (a private intersection of ids tells its own progress)
     void begin_job(std::size_t tables);
     void note_aligned();
     void tell_job() const;

@@ -30,8 +30,8 @@
 
 namespace vflbus::actors {
 
-/// What an alignment depends on, of an agreed half: all else has its default. Two runs for which it
-/// is the same may share one.
+/// `agreed` with the default for every key that an alignment does not depend on. Two runs for which
+/// this is the same may share one.
 config::AgreedHalf aligned_by(const config::AgreedHalf& agreed);
 
 /// Two runs may share an alignment when all of this is the same in both.
@@ -65,7 +65,7 @@ class KeptAlignments {
     void keep(std::shared_ptr<const KeptAlignment> alignment);
     /// Null when there is none.
     std::shared_ptr<const KeptAlignment> find(const AlignmentKey& key);
-    /// Its owner needs it no longer. Who goes on from it now has a share in it.
+    /// Its owner needs it no longer. A run that goes on from it now keeps it alive by its pointer.
     void drop(const AlignmentKey& key);
 
   private:

@@ -49,7 +49,7 @@ class PsiMaster {
     [[nodiscard]] std::uint64_t points_in(std::size_t list, std::uint64_t part) const noexcept;
 
     Result<> check_sizes() const;
-    /// Part `part` of every list has gone one way further: tells who watches.
+    /// Part `part` of every list has gone one way further: tells the run's observers.
     void note_progress(std::uint64_t part);
     /// A round of the ring: each list goes from its holder to the next party.
     Task<> pass(std::size_t round);

@@ -37,7 +37,7 @@ class SharedAlignment {
     /// Waits while another run makes the alignment, and looks at `stopped` now and then. Whether
     /// the caller's run makes it.
     bool begin(const std::function<bool()>& stopped);
-    /// After run `run`, whatever has come of it. `makes`: what `begin` has said.
+    /// At the end of run `run`, also when it failed. `makes`: what `begin` returned for it.
     void ended(const RunId& run, bool makes);
 
     // -- within a run -----------------------------------------------------------------

@@ -63,7 +63,7 @@ class NoisyMember final : public MemberProtocol {
         noised_.resize_uninitialized(z.rows, z.cols);
         to_numbers(*rows, grid_.exponent, noised_.view());
         auto shared = inner_->share(stamp, noised_);
-        // the scores are finite and shortened, so what does not fit into masks is the noise
+        // the scores are finite and shortened, so it is the noise that does not fit into masks
         if (!shared && shared.error().code == Errc::diverged)
             return fail(Errc::too_large,
                         "the noise on its scores does not fit into the numbers of masks: lower "

@@ -81,7 +81,7 @@ struct MasterOptions {
     std::vector<std::shared_ptr<RunObserver>> observers;
     /// Of a training that shares its alignment with others of this process; null: with none.
     std::shared_ptr<SharedAlignment> alignment;
-    /// For the report, beside what is to be known of the model: a sentence each.
+    /// Notes of the report besides those about the model: a sentence each.
     std::vector<std::string> notes;
 };
 

@@ -12,8 +12,8 @@
 namespace vflbus::actors {
 namespace {
 
-/// Scores in which one party, whose terms of the sum are `share`, adds the same to every row: its
-/// mean over them.
+/// `scores` with the part of one party, `share`, replaced by its mean over the rows, the same for
+/// every row.
 models::Matrix scores_with_mean(const models::Matrix& scores, const models::Matrix& share) {
     models::Matrix rest = scores;
     for (std::size_t c = 0; c < rest.cols(); ++c) {

@@ -346,7 +346,7 @@ void BrokerCore::heard(Node& node, TimePoint now) {
     ++generation_;
     log("node back name=" + node.hello.name);
     note(node);
-    if (was_lost) invite(node);  // to what was opened to all meanwhile
+    if (was_lost) invite(node);  // to runs that were opened to all meanwhile
     for (const RunId& id : runs_.runs_of(node.id)) {
         Run& run = runs_.at(id);
         if (run.takes_part(node.id))

@@ -450,8 +450,8 @@ Bytes LinkCore::close_of(Run& run) const {
     return encode(close);
 }
 
-/// What everybody may know of how a run ended; with where the cause is to be found, for a process
-/// that could not ask for its terms in time and so has no key for which it could be sealed.
+/// The end of a sealed run in the words that are for everybody. For a process that could not ask
+/// for the terms in time, and so has no key for the owner's own words, with where to find these.
 Ending LinkCore::open_to_all(const Header& header, Ending said) const {
     const auto found = invited_.find(header.run);
     if (found == invited_.end() || found->second.answered || said.code == Errc::ok) return said;

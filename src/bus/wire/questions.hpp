@@ -34,7 +34,7 @@ enum class Question : std::uint16_t {
     terms = 33,
     // -- of every node
     load = 34,
-    // -- of who takes part in a sealed run, by its owner: docs/protocol.md, section 14
+    // -- asked by the owner of a sealed run, of a participant: docs/protocol.md, section 14
     join_again = 35,
 };
 std::string_view name_of(Question question) noexcept;

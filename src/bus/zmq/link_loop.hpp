@@ -13,7 +13,7 @@
 
 namespace vflbus::bus {
 
-/// What to tell a person whose link leaves this machine without keys, as a sentence; empty where it
+/// The sentence that warns of a link that leaves this machine without keys; empty for a link that
 /// has keys, or stays on the machine. `broker` as in `LinkLoop::create`.
 std::string clear_link_warning(const std::string& broker, const KeySource& keys);
 

@@ -73,9 +73,9 @@ struct NetworkShape {
     std::vector<std::size_t> hidden;
     /// Of a last dense layer without an activation; 0: there is none.
     std::size_t outputs = 0;
-    /// What comes in is what a dense layer elsewhere made, without what belongs behind it: that
-    /// stands before the first layer, a bias (but before batch normalisation, which has one), norm,
-    /// activation and dropout. Of mlp.
+    /// Inputs are products of a dense layer at another place: the parties' bottom networks. Its
+    /// bias (but not with batch normalisation, which has one), norm, activation and dropout come
+    /// first here, before the first dense layer of this network. Of mlp.
     bool goes_on = false;
     Activation activation = Activation::relu;
     Norm norm = Norm::none;
