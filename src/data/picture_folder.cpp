@@ -52,6 +52,13 @@ std::vector<fs::directory_entry> entries_in(const fs::path& folder) {
     return out;
 }
 
+/// Whether a picture lies in a folder within `folder`, whose name is its class.
+bool has_class(const std::string& folder, const fs::path& file) {
+    const fs::path root = fs::path(folder).lexically_normal();
+    const fs::path in = file.parent_path().lexically_normal();
+    return in != root && in / "" != root;
+}
+
 /// Writes pictures as CSV.
 class PictureRows {
   public:
@@ -80,7 +87,9 @@ class PictureRows {
                                             ", and the first picture of the folder has " +
                                             size_text(*first_) + "; make all of one kind"));
         std::string line = csv_text(file.stem().string());
-        if (with_folders_) line += "," + csv_text(file.parent_path().filename().string());
+        if (with_folders_) line += ',';
+        if (has_class(options_.location, file))
+            line += csv_text(file.parent_path().filename().string());
         for (const std::uint8_t pixel : picture->pixels) line += "," + std::to_string(pixel);
         line += '\n';
         return spool_.append(line.data(), line.size());
@@ -123,12 +132,8 @@ std::vector<std::string> pictures_in(const std::string& folder) {
 
 Result<std::unique_ptr<Source>> open_pictures(const SourceOptions& options,
                                               const std::vector<std::string>& files) {
-    const fs::path folder = fs::path(options.location).lexically_normal();
-    const auto lies_within = [&](const std::string& file) {
-        const fs::path in = fs::path(file).parent_path().lexically_normal();
-        return in != folder && in / "" != folder;
-    };
-    PictureRows rows(options, std::ranges::any_of(files, lies_within));
+    const auto in_a_folder = [&](const auto& file) { return has_class(options.location, file); };
+    PictureRows rows(options, std::ranges::any_of(files, in_a_folder));
     for (const std::string& file : files)
         if (auto done = rows.add(file); !done) return tl::unexpected(std::move(done.error()));
     SourceOptions text = options;

@@ -2,9 +2,9 @@
 // A folder of PNG files as a table: one row for each picture, one column for each pixel.
 //
 // Columns: `id`, the name of the file without ".png"; `folder`, where the pictures lie in folders
-// of this folder, as is usual for classes: the name of that folder; then `p0`, `p1`, ... row by
-// row, and of coloured pictures red, green and blue of a pixel side by side. All pictures have one
-// size, and are grey or coloured. The order is that of their paths.
+// of this folder, as is usual for classes: the name of that folder, empty for pictures beside them;
+// then `p0`, `p1`, ... row by row, and of coloured pictures red, green and blue of a pixel side by
+// side. All pictures have one size, and are grey or coloured. The order is that of their paths.
 
 #include <memory>
 #include <string>

@@ -160,6 +160,15 @@ TEST_CASE("a folder of pictures is a table with a column for each pixel", "[png]
     REQUIRE(table->labels.size() == 1);
     CHECK(table->labels[0].dictionary == std::vector<std::string>{"one", "seven"});
 
+    // a picture beside the folders of the classes has none of them
+    folder.put("z.png", grey_png);
+    const auto beside = read_table(options, request);
+    REQUIRE(beside);
+    REQUIRE(beside->rows() == 3);
+    CHECK(beside->ids[2] == "z");
+    CHECK(beside->labels[0].dictionary == std::vector<std::string>{"one", "seven"});
+    CHECK(beside->labels[0].is_missing(2));
+
     // without folders in it there is no such column
     const Folder flat;
     flat.put("b.png", colour_png);
