@@ -51,9 +51,9 @@ std::vector<LogPiece> log_pieces(const fs::path& file) {
     std::vector<LogPiece> pieces;
     const std::string log = file.filename().string();
     std::error_code ec;
-    for (const auto& entry : fs::directory_iterator(file.parent_path(), ec))
-        if (const auto position = position_in(entry.path().filename().string(), log))
-            pieces.push_back({entry.path(), *position});
+    for (fs::directory_iterator at(file.parent_path(), ec), end; !ec && at != end; at.increment(ec))
+        if (const auto position = position_in(at->path().filename().string(), log))
+            pieces.push_back({at->path(), *position});
     std::ranges::sort(pieces, {}, &LogPiece::begin);
     const std::uint64_t begin =
         pieces.empty() ? 0 : pieces.back().begin + size_of(pieces.back().file);
