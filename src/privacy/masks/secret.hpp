@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,23 @@ class Key {
     std::array<std::uint8_t, size> bytes_{};
 };
 
+/// Memory that begins where a line of the cache does: of 64 bytes that are read at once from memory
+/// of any other place, each read takes two lines.
+template <class T>
+struct LineAllocator {
+    using value_type = T;
+    static constexpr std::align_val_t line{64};
+
+    LineAllocator() = default;
+    template <class U>
+    explicit LineAllocator(const LineAllocator<U>&) noexcept {}
+    [[nodiscard]] T* allocate(std::size_t count) {
+        return static_cast<T*>(::operator new(count * sizeof(T), line));
+    }
+    void deallocate(T* memory, std::size_t) noexcept { ::operator delete(memory, line); }
+    friend bool operator==(const LineAllocator&, const LineAllocator&) noexcept { return true; }
+};
+
 /// A list of numbers that is wiped when it goes.
 template <class T>
 class SecretVector {
@@ -69,7 +87,7 @@ class SecretVector {
     [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return values_[i]; }
 
   private:
-    std::vector<T> values_;
+    std::vector<T, LineAllocator<T>> values_;
 };
 
 /// Fills `out` with bytes of the operating system.

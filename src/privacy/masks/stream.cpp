@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "privacy/masks/stream_wide.hpp"
 
 namespace vflbus::privacy {
 namespace {
@@ -41,19 +43,53 @@ Key derive_key(std::span<const std::uint8_t> secret, std::span<const std::uint8_
     return expand_key(hmac(salt, secret), label);
 }
 
+namespace {
+
+std::atomic<bool> wide_allowed{true};
+
+bool wide() noexcept {
+#ifdef VFLBUS_WIDE_AES
+    static const bool has = has_wide_aes();
+    return has && wide_allowed;
+#else
+    return false;
+#endif
+}
+
+}  // namespace
+
+void allow_wide_aes(bool allowed) noexcept {
+    wide_allowed = allowed;
+}
+
+/// One of two ways to the same bytes.
 struct AesStream::Cipher {
-    Cipher() : context(EVP_CIPHER_CTX_new()) {
-        VFLBUS_ASSERT(context != nullptr, "OpenSSL has memory for a cipher");
+    Cipher() = default;
+    ~Cipher() {
+        EVP_CIPHER_CTX_free(context);  // wipes the key
+        wipe(rounds.data(), sizeof rounds);
+        wipe(rest.data(), rest.size());
     }
-    ~Cipher() { EVP_CIPHER_CTX_free(context); }  // wipes the key
     Cipher(const Cipher&) = delete;
     Cipher& operator=(const Cipher&) = delete;
 
-    EVP_CIPHER_CTX* context;
+    EVP_CIPHER_CTX* context = nullptr;  ///< null: the wide unit
+    AesRounds rounds{};
+    std::uint64_t next = 0;                            ///< block
+    std::array<std::uint8_t, aes_block_bytes> rest{};  ///< the block before it, from `used` on
+    std::size_t used = aes_block_bytes;
 };
 
 AesStream::AesStream(std::span<const std::uint8_t, Key::size> key)
     : cipher_(std::make_unique<Cipher>()) {
+#ifdef VFLBUS_WIDE_AES
+    if (wide()) {
+        cipher_->rounds = wide_aes_rounds(key);
+        return;
+    }
+#endif
+    cipher_->context = EVP_CIPHER_CTX_new();
+    VFLBUS_ASSERT(cipher_->context != nullptr, "OpenSSL has memory for a cipher");
     constexpr std::array<std::uint8_t, 16> counter{};
     const int done = EVP_EncryptInit_ex(cipher_->context, EVP_aes_256_ctr(), nullptr, key.data(),
                                         counter.data());
@@ -65,6 +101,7 @@ AesStream& AesStream::operator=(AesStream&&) noexcept = default;
 
 void AesStream::fill(std::span<std::uint8_t> out) {
     if (out.empty()) return;  // without an address even
+    if (cipher_->context == nullptr) return fill_wide(out);
     std::memset(out.data(), 0, out.size());
     while (!out.empty()) {
         const std::size_t part = std::min<std::size_t>(out.size(), std::size_t{1} << 30);
@@ -75,6 +112,27 @@ void AesStream::fill(std::span<std::uint8_t> out) {
                       "counter mode gives a byte for a byte");
         out = out.subspan(part);
     }
+}
+
+void AesStream::fill_wide([[maybe_unused]] std::span<std::uint8_t> out) {
+#ifdef VFLBUS_WIDE_AES
+    Cipher& c = *cipher_;
+    const auto take_rest = [&] {
+        const std::size_t part = std::min(out.size(), c.rest.size() - c.used);
+        std::memcpy(out.data(), c.rest.data() + c.used, part);
+        c.used += part;
+        out = out.subspan(part);
+    };
+    if (c.used < c.rest.size()) take_rest();
+    const std::size_t blocks = out.size() / aes_block_bytes;
+    wide_aes_blocks(c.rounds, c.next, out.first(blocks * aes_block_bytes));
+    c.next += blocks;
+    out = out.subspan(blocks * aes_block_bytes);
+    if (out.empty()) return;
+    wide_aes_blocks(c.rounds, c.next++, c.rest);
+    c.used = 0;
+    take_rest();
+#endif
 }
 
 }  // namespace vflbus::privacy

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "privacy/rlwe/ring.hpp"
 
 namespace vflbus::privacy::rlwe {
 namespace {
@@ -21,7 +22,9 @@ void pack_bits(std::span<const std::uint64_t> values, std::uint32_t width,
     const std::size_t first = out.size();
     // room for whole words, cut at the end
     out.resize(first + packed_bytes(values.size(), width) + 8);
-    std::uint8_t* to = out.data() + first;
+    const std::size_t done = pack_eights(values, width, out.data() + first);
+    values = values.subspan(done);
+    std::uint8_t* to = out.data() + first + done / 8 * width;
     std::uint64_t word = 0;
     std::uint32_t filled = 0;
     for (const std::uint64_t value : values) {
@@ -35,14 +38,14 @@ void pack_bits(std::span<const std::uint64_t> values, std::uint32_t width,
         word = filled == 0 ? 0 : low >> (width - filled);
     }
     std::memcpy(to, &word, sizeof word);
-    out.resize(first + packed_bytes(values.size(), width));
+    out.resize(first + packed_bytes(done + values.size(), width));
 }
 
 void unpack_bits(std::span<const std::uint8_t> packed, std::uint32_t width,
                  std::span<std::uint64_t> out) {
     VFLBUS_ASSERT(packed.size() == packed_bytes(out.size(), width), "sizes were checked before");
     const std::uint64_t mask = mask_of(width);
-    std::size_t i = 0;
+    std::size_t i = unpack_eights(packed, width, out);
     // eight bytes hold a number of up to 57 bits wherever it begins
     if (width <= 57)
         for (; i < out.size() && i * width / 8 + 8 <= packed.size(); ++i) {

@@ -111,17 +111,19 @@ Result<> unpack_polynomial(std::span<const std::uint8_t> bytes, Polynomial& out)
     return {};
 }
 
-/// The part of an answer that is a polynomial: a' rounded to the bits of an answer. `a` is left in
-/// another form.
-void pack_rounded(const Plan& plan, Polynomial& a, Bytes& out) {
-    SecretVector<std::uint64_t> fractions(ring_size);  // as fraction() has them
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        scale(primes()[i], a.at(i), modulus().share[i]);
-        add_scaled(modulus().inverse[i], a.at(i), fractions.data());
-    }
-    const std::uint32_t bits = plan.answer_bits();
-    for (std::uint64_t& value : fractions.span()) value = rounded(value, bits);
-    pack_bits(fractions.span(), bits, out);
+/// What makes fractions of numbers modulo q, as fraction() does, and rounds them to the bits of an
+/// answer.
+Rounding rounding_of(const Plan& plan) {
+    return {modulus().share, modulus().inverse, plan.answer_bits()};
+}
+
+/// Appends the part of an answer that is a polynomial: a + errors, rounded to the bits of an
+/// answer. `a` is left in another form.
+void pack_rounded(const Plan& plan, Polynomial& a, std::span<const std::int32_t> errors,
+                  Bytes& out) {
+    const std::span<std::uint64_t> rounded = a.words().first(ring_size);
+    round_fractions(rounding_of(plan), a.words().data(), errors.data(), rounded.data());
+    pack_bits(rounded, plan.answer_bits(), out);
 }
 
 const Watch* watch_of_answers = nullptr;
@@ -145,16 +147,11 @@ Failure wrong_size(const char* what, std::size_t bytes, std::size_t wanted) {
                                          " bytes where " + std::to_string(wanted) + " belong"};
 }
 
-/// round(q m / t) + e
+/// round(q m / t) + e, transformed
 void encode(const Encoder& encoder, std::span<const std::int64_t> rests,
             std::span<const std::int32_t> errors, Polynomial& out) {
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        const std::uint64_t p = primes()[i].value();
-        std::uint64_t* const to = out.at(i);
-        for (std::size_t j = 0; j < ring_size; ++j) to[j] = Encoder::shifted(rests[j], p);
-        scale(primes()[i], to, encoder.factor(i));
-        add_signed(primes()[i], errors.data(), to);
-    }
+    for (std::size_t i = 0; i < prime_count; ++i)  // |rests| are below 2^50
+        forward_encoded(primes()[i], rests.data(), encoder.factor(i), errors.data(), out.at(i));
 }
 
 /// The numbers of ciphertext `at` at the places of the plan, rounded at random.
@@ -176,21 +173,9 @@ void place_values(const Plan& plan, const Encoder& encoder, std::span<const Valu
     }
 }
 
-/// b = -a s + what b holds, all transformed; `secret` in Montgomery form.
-void subtract_product(const Polynomial& a, const Polynomial& secret, Polynomial& b) {
-    for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
-    multiply_add(a, secret, b);
-    for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
-}
-
 /// sum = sum + x modulo q.
 void add(const Polynomial& x, Polynomial& sum) {
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        const std::uint64_t p = primes()[i].value();
-        const std::uint64_t* const from = x.at(i);
-        std::uint64_t* const to = sum.at(i);
-        for (std::size_t j = 0; j < ring_size; ++j) to[j] = less(to[j] + from[j], p);
-    }
+    for (std::size_t i = 0; i < prime_count; ++i) add(primes()[i], x.at(i), sum.at(i));
 }
 
 /// The polynomial a of ciphertext `number` under the key whose p1 is made of `zero_seed`. Neither
@@ -226,16 +211,6 @@ bool consecutive(std::span<const std::uint64_t> numbers) {
     for (std::size_t i = 1; i < numbers.size(); ++i)
         if (numbers[i] != numbers[0] + i) return false;
     return true;
-}
-
-/// The columns of one group of features in one block of rows, as the polynomial of the plan's
-/// layout, transformed.
-void columns_to_polynomial(const Plan& plan, std::span<const std::int16_t> columns,
-                           std::size_t rows, std::size_t group, std::size_t block,
-                           std::span<std::int32_t> small, Polynomial& out) {
-    place_columns(plan, columns, rows, group, block, small);
-    from_signed(small, out);
-    forward(out);
 }
 
 /// The wanted numbers of b', modulo each prime, with masks and floods made of `random`, three words
@@ -309,18 +284,15 @@ KeyOwner::KeyOwner(Seed zero_seed, Key random)
       small_(ring_size) {
     std::ranges::copy(zero_seed, zero_seed_.begin());
     sample_ternary(random_, small_.span());
-    from_signed(special_prime(), small_.data(), special_secret_.data());
-    forward(special_prime(), special_secret_.data());
+    forward_signed(special_prime(), small_.data(), special_secret_.data());
     scale(special_prime(), special_secret_.data(), special_prime().montgomery());
-    from_signed(small_.span(), secret_);
-    forward(secret_);
+    forward(small_.span(), secret_);
     to_montgomery(secret_);
     // p0 = -p1 s + e
     expand_uniform(zero_seed, a_);
     sample_errors(random_, small_.span());
-    from_signed(small_.span(), b_);
-    forward(b_);
-    subtract_product(a_, secret_, b_);
+    forward(small_.span(), b_);
+    multiply_subtract(a_, secret_, b_);
     pack_polynomial(b_, zero_);
 }
 
@@ -338,10 +310,9 @@ void KeyOwner::prepare(const Plan& plan) {
     for (; ready_ < count; ++ready_) {
         Polynomial& blank = blanks_[ready_];
         sample_errors(random_, ahead_small_.span());
-        from_signed(ahead_small_.span(), blank);
-        forward(blank);
+        forward(ahead_small_.span(), blank);
         expand_number(zero_seed_, made_ + ready_, ahead_a_);
-        subtract_product(ahead_a_, secret_, blank);
+        multiply_subtract(ahead_a_, secret_, blank);
     }
 }
 
@@ -366,14 +337,12 @@ Bytes KeyOwner::encrypt_all(const Plan& plan, std::span<const Value> values, std
         if (at < ready_) {
             std::ranges::fill(small_.span(), 0);
             encode(encoder, rests_.span(), small_.span(), b_);
-            forward(b_);
             add(blanks_[at], b_);
         } else {
             sample_errors(random_, small_.span());
             encode(encoder, rests_.span(), small_.span(), b_);
-            forward(b_);
             expand_number(zero_seed_, made_ + at, a_);
-            subtract_product(a_, secret_, b_);
+            multiply_subtract(a_, secret_, b_);
         }
         for (std::size_t i = 0; i < number_bytes; ++i)
             out.push_back(static_cast<std::uint8_t>((made_ + at) >> (8 * i)));
@@ -525,9 +494,12 @@ void Ahead::transform(const Plan& plan) {
     factors_.resize(plan.feature_groups() * plan.blocks());
     in_parallel(plan.feature_groups(), workers, [&](std::size_t f, std::size_t) {
         SecretVector<std::int32_t> small(ring_size);
-        for (std::size_t block = 0; block < plan.blocks(); ++block)
-            columns_to_polynomial(plan, columns_.span(), rows_, f, block, small.span(),
-                                  factors_[f * plan.blocks() + block]);
+        for (std::size_t block = 0; block < plan.blocks(); ++block) {
+            place_columns(plan, columns_.span(), rows_, f, block, small.span());
+            Polynomial& to = factors_[f * plan.blocks() + block];
+            for (std::size_t p = 0; p < prime_count; ++p)
+                forward_factor(primes()[p], small.data(), to.at(p));
+        }
     });
 }
 
@@ -547,7 +519,6 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
         Polynomial& sum = sums_[worker];
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const std::size_t answer = f * plan.output_groups() + g;
-            sum.clear();
             for (std::size_t p = 0; p < prime_count; ++p) {
                 Factors all;
                 for (std::size_t block = 0; block < plan.blocks(); ++block)
@@ -555,8 +526,8 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
                             factors_[f * plan.blocks() + block].at(p));
                 dot(primes()[p], all.x, all.y, sum.at(p));
             }
-            parts_[answer] =
-                finish(plan, sum, p1_, hides_[answer].u, hides_[answer], /*products=*/true);
+            finish(plan, sum, p1_, hides_[answer].u, hides_[answer], /*products=*/true,
+                   parts_[answer]);
         }
     });
     due_ = due;
@@ -581,21 +552,23 @@ void Ahead::make_packed_parts(const Plan& plan, const Due& due, const Answerer& 
     due_ = due;
 }
 
-Ahead::Part Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1,
-                          const Polynomial& u, const Hide& with, bool products) {
-    Part out;
+void Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
+                   const Hide& with, bool products, Part& out) {
+    out.bytes.clear();
+    out.bare.clear();
     if (watch_of_answers != nullptr) {
         Polynomial copy;
         std::ranges::copy(a.words(), copy.words().begin());
         inverse(copy, products);
-        pack_rounded(plan, copy, out.bare);
+        pack_rounded(plan, copy, std::vector<std::int32_t>(ring_size), out.bare);
     }
-    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(p1, u, a);
+    if (VFLBUS_PLANTED(no_encryption_of_zero)) {
+        inverse(a, products);
+        return pack_rounded(plan, a, std::vector<std::int32_t>(ring_size), out.bytes);
+    }
+    multiply_add(p1, u, a);
     inverse(a, products);
-    for (std::size_t i = 0; i < prime_count && !VFLBUS_PLANTED(no_encryption_of_zero); ++i)
-        add_signed(primes()[i], with.errors.data(), a.at(i));
-    pack_rounded(plan, a, out.bytes);
-    return out;
+    pack_rounded(plan, a, with.errors.span(), out.bytes);
 }
 
 Ahead::Part Ahead::finish_packed(const Plan& plan, Packer& packer, std::size_t answer,
@@ -604,7 +577,8 @@ Ahead::Part Ahead::finish_packed(const Plan& plan, Packer& packer, std::size_t a
     Polynomial u;
     std::ranges::copy(with.u.words(), u.words().begin());
     to_montgomery(u);
-    Part out = finish(plan, merged.a, keys.zero_[1], u, with, /*products=*/false);
+    Part out;
+    finish(plan, merged.a, keys.zero_[1], u, with, /*products=*/false, out);
     for (std::size_t p = 0; p < prime_count; ++p) {  // the offset carries P, which is 0 modulo P
         const Prime& prime = primes()[p];
         scale(prime, u.at(p), prime.factor(special_prime().value() % prime.value()));
@@ -625,8 +599,7 @@ std::vector<Ahead::Part> Ahead::take_parts(const Due& due) {
 
 void Ahead::draw(AesStream& random, Hide& hide, std::size_t wanted, std::span<std::int32_t> small) {
     sample_ternary(random, small);
-    from_signed(small, hide.u);
-    forward(hide.u);
+    forward(small, hide.u);
     if (hide.errors.size() == 0) hide.errors = SecretVector<std::int32_t>(ring_size);
     sample_errors(random, hide.errors.span());
     hide.words = SecretVector<std::uint64_t>(3 * wanted);
@@ -717,7 +690,7 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
         else
             work.seeds.emplace_back();
     }
-    work.answers.resize(plan.answers());
+    answers_.resize(plan.answers());
     work.masks.resize(plan.answers());
     const std::size_t workers = workers_for(plan);
     if (scratch_.size() < workers) scratch_.resize(workers);
@@ -731,7 +704,7 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     out.bytes.reserve(all_answer_bytes(plan));
     out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
     for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
-        out.bytes.insert(out.bytes.end(), work.answers[answer].begin(), work.answers[answer].end());
+        out.bytes.insert(out.bytes.end(), answers_[answer].begin(), answers_[answer].end());
         const std::vector<std::size_t> results = plan.numbers_of(answer).results;
         for (std::size_t i = 0; i < results.size(); ++i)
             out.masks[results[i]] = work.masks[answer][i];
@@ -753,46 +726,57 @@ const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& sc
 void Answerer::multiply_group(const Work& work, std::size_t group, Scratch& scratch) const {
     const Plan& plan = *work.plan;
     scratch.sums.resize(plan.output_groups());
-    for (auto& sum : scratch.sums)
-        for (Polynomial& part : sum) part.clear();
     // so many blocks at once as stay in the caches
     constexpr std::size_t together = 8;
-    if (work.ahead == nullptr) scratch.factors.resize(std::min(plan.blocks(), together));
+    if (work.ahead == nullptr && scratch.factors.empty()) {
+        scratch.columns.resize(together);
+        scratch.factors.resize(together);
+        for (auto& one : scratch.columns) one = SecretVector<std::int32_t>(ring_size);
+        for (auto& one : scratch.factors) one = SecretVector<std::uint64_t>(ring_size);
+    }
     for (std::size_t first = 0; first < plan.blocks(); first += together) {
         const std::size_t count = std::min(together, plan.blocks() - first);
         for (std::size_t i = 0; i < count && work.ahead == nullptr; ++i)
-            columns_to_polynomial(plan, work.columns, work.rows, group, first + i,
-                                  scratch.small.span(), scratch.factors[i]);
-        const Polynomial* const factors =
-            work.ahead == nullptr ? scratch.factors.data()
-                                  : &work.ahead->factors_[group * plan.blocks() + first];
-        for (std::size_t p = 0; p < prime_count; ++p)
+            place_columns(plan, work.columns, work.rows, group, first + i,
+                          scratch.columns[i].span());
+        std::array<const std::uint64_t*, together> factors{};
+        for (std::size_t p = 0; p < prime_count; ++p) {  // what belongs to one fits a cache
+            for (std::size_t i = 0; i < count; ++i) {
+                if (work.ahead == nullptr)
+                    forward_factor(primes()[p], scratch.columns[i].data(),
+                                   scratch.factors[i].data());
+                factors[i] = work.ahead == nullptr
+                                 ? scratch.factors[i].data()
+                                 : work.ahead->factors_[group * plan.blocks() + first + i].at(p);
+            }
             for (std::size_t g = 0; g < plan.output_groups(); ++g)
-                multiply_blocks(work, first, {factors, count}, g, p, scratch);
+                multiply_blocks(work, first, std::span(factors).first(count), g, p, scratch);
+        }
     }
 }
 
 /// The same of the blocks from `first` on that `factors` are of, for one group of outputs and
 /// modulo one prime.
 void Answerer::multiply_blocks(const Work& work, std::size_t first,
-                               std::span<const Polynomial> factors, std::size_t output_group,
-                               std::size_t prime, Scratch& scratch) const {
+                               std::span<const std::uint64_t* const> factors,
+                               std::size_t output_group, std::size_t prime,
+                               Scratch& scratch) const {
     std::vector<const std::uint64_t*> of_a;
-    Factors of_b;
+    std::vector<const std::uint64_t*> of_b;
     for (std::size_t i = 0; i < factors.size(); ++i) {
         const auto& [a, b] = ciphertexts_[(first + i) * work.plan->output_groups() + output_group];
         of_a.push_back(a.at(prime));
-        of_b.add(b.at(prime), factors[i].at(prime));
+        of_b.push_back(b.at(prime));
     }
     auto& [sum_a, sum_b] = scratch.sums[output_group];
     if (work.parts.empty())
-        dot(primes()[prime], {of_a, of_b.x}, of_b.y, {sum_a.at(prime), sum_b.at(prime)});
+        dot(primes()[prime], {of_a, of_b}, factors, {sum_a.at(prime), sum_b.at(prime)}, first > 0);
     else
-        dot(primes()[prime], of_b.x, of_b.y, sum_b.at(prime));
+        dot(primes()[prime], of_b, factors, sum_b.at(prime), first > 0);
 }
 
 /// The answers of one group of features.
-void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) const {
+void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) {
     const Plan& plan = *work.plan;
     multiply_group(work, group, scratch);
     for (std::size_t g = 0; g < plan.output_groups(); ++g) {
@@ -800,8 +784,7 @@ void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) con
         const std::vector<std::size_t> wanted = plan.wanted(group, g);
         const Ahead::Hide& with = hide_of(work, answer, scratch);
         auto& [a, b] = scratch.sums[g];
-        Ahead::Part made;
-        if (work.parts.empty()) made = Ahead::finish(plan, a, zero_[1], with.u, with, true);
+        if (work.parts.empty()) Ahead::finish(plan, a, zero_[1], with.u, with, true, scratch.part);
         if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(zero_[0], with.u, b);
         std::array<SecretVector<std::uint64_t>, prime_count> found;
         std::array<std::span<const std::uint64_t>, prime_count> of_b;
@@ -811,17 +794,18 @@ void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) con
                          primes()[i].size_inverse_of_products(), wanted, found[i].span());
             of_b[i] = found[i].span();
         }
-        finish_answer(work, answer, of_b, work.parts.empty() ? made : work.parts[answer], with);
+        finish_answer(work, answer, of_b, work.parts.empty() ? scratch.part : work.parts[answer],
+                      with);
     }
 }
 
 /// The answer of its part a' and the wanted coefficients of b', with masks and floods.
 void Answerer::finish_answer(Work& work, std::size_t answer,
                              std::span<const std::span<const std::uint64_t>> of_b,
-                             const Ahead::Part& part, const Ahead::Hide& with) const {
+                             const Ahead::Part& part, const Ahead::Hide& with) {
     SecretVector<std::uint64_t>& masks = work.masks[answer];
     masks = SecretVector<std::uint64_t>(of_b[0].size());
-    Bytes& out = work.answers[answer];
+    Bytes& out = answers_[answer];
     out.reserve(answer_bytes(*work.plan, masks.size()) + 8);
     out = part.bytes;
     hide_wanted(*work.plan, of_b, with.words.span(), masks.span(), out);
@@ -919,16 +903,13 @@ Bytes Encrypter::encrypt(const Plan& plan, std::span<const std::int32_t> values,
     for (std::size_t at = 0; at < plan.ciphertexts(); ++at) {
         place_values(plan, encoder, values, rows, at, random_, rests_.span());
         sample_ternary(random_, small_.span());
-        from_signed(small_.span(), u_);
-        forward(u_);
+        forward(small_.span(), u_);
         to_montgomery(u_);
         sample_errors(random_, small_.span());
-        from_signed(small_.span(), a_);
-        forward(a_);
+        forward(small_.span(), a_);
         multiply_add(zero_[1], u_, a_);
         sample_errors(random_, small_.span());
         encode(encoder, rests_.span(), small_.span(), b_);
-        forward(b_);
         multiply_add(zero_[0], u_, b_);
         pack_polynomial(a_, out);
         pack_polynomial(b_, out);

@@ -186,8 +186,8 @@ class Ahead {
     };
     /// a' = a P + p1 u + e1, rounded; `a` has the product and is left in another form. `u`: that of
     /// `with`, with or without the factor that `a` lacks, as `products` says.
-    static Part finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
-                       const Hide& with, bool products);
+    static void finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
+                       const Hide& with, bool products, Part& out);
     /// The same of a packed answer, whose leaves are merged into the first one.
     static Part finish_packed(const Plan& plan, Packer& packer, std::size_t answer,
                               const Answerer& keys, const Hide& with);
@@ -272,29 +272,31 @@ class Answerer {
         std::vector<Ahead::Part> parts;         ///< by answer; empty: not made before
         std::vector<const Ahead::Hide*> hides;  ///< by answer; null: of the seed below
         std::vector<Key> seeds;
-        std::vector<Bytes> answers;
         std::vector<SecretVector<std::uint64_t>> masks;  ///< by answer
     };
     /// On one thread.
     struct Scratch {
         std::vector<Pair> sums;
         Polynomial factor;
-        std::vector<Polynomial> factors;  ///< by block
+        std::vector<SecretVector<std::int32_t>> columns;   ///< by block
+        std::vector<SecretVector<std::uint64_t>> factors;  ///< the same modulo one prime
         SecretVector<std::int32_t> small = SecretVector<std::int32_t>(ring_size);
         Ahead::Hide hide;
+        Ahead::Part part;
         CombinedColumns combined;
     };
     static const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch);
     void multiply_group(const Work& work, std::size_t group, Scratch& scratch) const;
-    void multiply_blocks(const Work& work, std::size_t first, std::span<const Polynomial> factors,
-                         std::size_t output_group, std::size_t prime, Scratch& scratch) const;
-    void answer_group(Work& work, std::size_t group, Scratch& scratch) const;
+    void multiply_blocks(const Work& work, std::size_t first,
+                         std::span<const std::uint64_t* const> factors, std::size_t output_group,
+                         std::size_t prime, Scratch& scratch) const;
+    void answer_group(Work& work, std::size_t group, Scratch& scratch);
     void answer_packed(Work& work, std::size_t workers);
     void multiply_leaves(Work& work, std::size_t leaf, Scratch& scratch);
     void finish_packed(Work& work, std::size_t answer);
     void finish_answer(Work& work, std::size_t answer,
                        std::span<const std::span<const std::uint64_t>> of_b,
-                       const Ahead::Part& part, const Ahead::Hide& with) const;
+                       const Ahead::Part& part, const Ahead::Hide& with);
 
     std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
     SwitchKeys switch_keys_;
@@ -304,6 +306,7 @@ class Answerer {
     // scratch: memory of this size is dear to get
     std::vector<Pair> ciphertexts_;
     std::vector<Scratch> scratch_;  ///< by worker
+    std::vector<Bytes> answers_;
     Packer packer_;
     std::vector<Polynomial> images_;                      ///< of b
     std::vector<SecretVector<std::uint64_t>> of_leaves_;  ///< wanted numbers of b, by prime

@@ -100,11 +100,8 @@ std::vector<std::uint8_t> make_switch_keys(const Plan& plan, SeedBytes zero_seed
                 std::uint64_t* const to = all.data() + (digit * level_count + level) * ring_size;
                 sample_uniform(uniform, prime, half.data());
                 // -k1 s + e, and for the digit's own prime P (q / p) s(key)
-                from_signed(prime, errors.data(), to);
-                forward(prime, to);
-                negate(prime, to);
-                multiply_add(prime, half.data(), secret.at(level), to);
-                negate(prime, to);
+                forward_signed(prime, errors.data(), to);
+                multiply_subtract(prime, half.data(), secret.at(level), to);
                 if (level != digit) continue;
                 permute(automorphism.places.data(), secret.at(level), rotated.data());
                 scale(prime, rotated.data(), constants().counts_for[digit]);
@@ -207,8 +204,8 @@ void combine_columns(const Plan& plan, std::span<const std::int16_t> columns, st
         for (std::size_t i = 0; i < together; ++i) {
             if (!present[static_cast<std::ptrdiff_t>(i)]) continue;
             Polynomial& to = out.polynomials[block * together + i];
-            from_signed(small[i].span(), to);
-            forward(to);
+            for (std::size_t p = 0; p < prime_count; ++p)
+                forward_factor(primes()[p], small[i].data(), to.at(p));
         }
     }
 }
@@ -233,7 +230,6 @@ void images_of_b(const Plan& plan, std::span<const Polynomial* const> b,
 void multiply_b(const Plan& plan, const CombinedColumns& columns,
                 std::span<const Polynomial> images, std::size_t output_group, Polynomial& sum) {
     const std::size_t together = plan.leaf_products();
-    sum.clear();
     for (std::size_t p = 0; p < prime_count; ++p) {
         Factors factors;
         for (std::size_t block = 0; block < plan.blocks(); ++block) {
@@ -279,7 +275,7 @@ class Packer::Switcher {
                 halves[1][d] = keys.part(key, 1, d, level);
             }
             dot(prime_at(level), {halves[0], halves[1]}, digits,
-                {offset.at(level), added_.at(level)});
+                {offset.at(level), added_.at(level)}, /*added=*/true);
         }
         divide(added_, sum);
     }
@@ -377,8 +373,7 @@ void Packer::make_images(const Polynomial& a, std::size_t at, Switcher& scratch)
 void Packer::multiply(const CombinedColumns& columns, std::size_t output_group, std::size_t leaf) {
     const std::size_t together = plan_->leaf_products();
     Leaf& to = leaves_[output_group * plan_->leaves_per_output_group() + leaf];
-    to.a.clear();
-    to.offset.clear();
+    wipe(to.offset.at(prime_count), ring_size * sizeof(std::uint64_t));
     for (std::size_t p = 0; p < prime_count; ++p) {
         Factors of_a;
         Factors of_offset;

@@ -152,6 +152,16 @@ void use_path(Path path) noexcept {
 void forward(const Prime& prime, std::uint64_t* a) {
     loops().forward(prime, a);
 }
+void forward_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    loops().forward_signed(prime, small, a);
+}
+void forward_factor(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    loops().forward_factor(prime, small, a);
+}
+void forward_encoded(const Prime& prime, const std::int64_t* x, Factor factor,
+                     const std::int32_t* small, std::uint64_t* a) {
+    loops().forward_encoded(prime, x, factor, small, a);
+}
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale) {
     loops().inverse(prime, a, scale);
 }
@@ -201,6 +211,10 @@ void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_
                   std::uint64_t* sum) {
     loops().multiply_add(prime, x, y, sum);
 }
+void multiply_subtract(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                       std::uint64_t* sum) {
+    loops().multiply_subtract(prime, x, y, sum);
+}
 void count_coins(std::span<const std::uint64_t> words, std::uint32_t coins,
                  std::span<std::int32_t> out) {
     VFLBUS_ASSERT(words.size() == out.size() && coins <= 21, "there is a word for each number");
@@ -210,22 +224,25 @@ void count_coins(std::span<const std::uint64_t> words, std::uint32_t coins,
 namespace {
 /// Polynomials begin at the same place of a page, so that the numbers of one place in each of them
 /// compete for the same lines of the cache, of which there are 8 to 12.
-constexpr std::size_t streams_max = 10;
+constexpr std::size_t streams_max = 27;
 }  // namespace
 void dot(const Prime& prime, std::span<const std::uint64_t* const> x,
-         std::span<const std::uint64_t* const> y, std::uint64_t* sum) {
+         std::span<const std::uint64_t* const> y, std::uint64_t* sum, bool added) {
     VFLBUS_ASSERT(x.size() == y.size(), "each polynomial has its factor");
-    for (std::size_t most = streams_max / 2, first = 0; first < x.size(); first += most)
-        loops().dot(prime, std::min(most, x.size() - first), x.data() + first, y.data() + first,
-                    sum);
+    if (x.empty() && !added) wipe(sum, ring_size * sizeof *sum);
+    for (std::size_t first = 0; first < x.size(); first += streams_max / 2)
+        loops().dot(prime, std::min(streams_max / 2, x.size() - first), x.data() + first,
+                    y.data() + first, sum, added || first > 0);
 }
 void dot(const Prime& prime, std::array<std::span<const std::uint64_t* const>, 2> x,
-         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums) {
+         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums, bool added) {
     VFLBUS_ASSERT(x[0].size() == y.size() && x[1].size() == y.size(),
                   "each polynomial has its factor");
-    for (std::size_t most = streams_max / 3, first = 0; first < y.size(); first += most)
-        loops().dot_pair(prime, std::min(most, y.size() - first), x[0].data() + first,
-                         x[1].data() + first, y.data() + first, sums[0], sums[1]);
+    VFLBUS_ASSERT(!y.empty(), "a sum of nothing is not asked for");
+    for (std::size_t first = 0; first < y.size(); first += streams_max / 3)
+        loops().dot_pair(prime, std::min(streams_max / 3, y.size() - first), x[0].data() + first,
+                         x[1].data() + first, y.data() + first, sums[0], sums[1],
+                         added || first > 0);
 }
 void reverse_signed(std::span<const std::int16_t> from, std::int32_t sign, std::int32_t* last) {
     loops().reverse_signed(from.data(), from.size(), sign, last);
@@ -244,11 +261,9 @@ void negate(const Prime& prime, std::uint64_t* a) {
 void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
     loops().from_signed(prime, small, a);
 }
-void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
-    loops().add_signed(prime, small, a);
-}
-void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum) {
-    loops().add_scaled(multiplier, a, sum);
+void round_fractions(const Rounding& how, const std::uint64_t* a, const std::int32_t* small,
+                     std::uint64_t* out) {
+    loops().round(how, a, small, out);
 }
 void add(const Prime& prime, const std::uint64_t* x, std::uint64_t* sum) {
     loops().add(prime, x, sum);
@@ -268,10 +283,24 @@ void permute(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t
     loops().permute(places, in, out);
 }
 
+std::size_t pack_eights(std::span<const std::uint64_t> values, std::uint32_t width,
+                        std::uint8_t* out) {
+    return loops().pack(values.data(), values.size(), width, out);
+}
+std::size_t unpack_eights(std::span<const std::uint8_t> packed, std::uint32_t width,
+                          std::span<std::uint64_t> out) {
+    return loops().unpack(packed.data(), out.size(), width, out.data());
+}
+
 // -- polynomials ------------------------------------------------------------------------
 
 void forward(Polynomial& a) {
     for (std::size_t i = 0; i < prime_count; ++i) forward(primes()[i], a.at(i));
+}
+void forward(std::span<const std::int32_t> coefficients, Polynomial& out) {
+    VFLBUS_ASSERT(coefficients.size() == ring_size, "a polynomial has N coefficients");
+    for (std::size_t i = 0; i < prime_count; ++i)
+        forward_signed(primes()[i], coefficients.data(), out.at(i));
 }
 void inverse(Polynomial& a, bool products) {
     for (std::size_t i = 0; i < prime_count; ++i) {
@@ -282,6 +311,10 @@ void inverse(Polynomial& a, bool products) {
 void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum) {
     for (std::size_t i = 0; i < prime_count; ++i)
         multiply_add(primes()[i], x.at(i), y.at(i), sum.at(i));
+}
+void multiply_subtract(const Polynomial& x, const Polynomial& y, Polynomial& sum) {
+    for (std::size_t i = 0; i < prime_count; ++i)
+        multiply_subtract(primes()[i], x.at(i), y.at(i), sum.at(i));
 }
 void to_montgomery(Polynomial& a) {
     for (std::size_t i = 0; i < prime_count; ++i)

@@ -92,8 +92,15 @@ const Prime& special_prime();
 
 // -- the loops: `a`, `x`, `y` have N words --------------------------------------------------
 
-/// Coefficients below 2 p -> values below p, in an order of the transform's own.
+/// Coefficients below 4 p -> values below p, in an order of the transform's own.
 void forward(const Prime& prime, std::uint64_t* a);
+/// The same of small signed coefficients, |small| below p.
+void forward_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
+/// The same in a form that dot() alone takes, for its y: below 2^52 in place of p.
+void forward_factor(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
+/// The same of x factor + small, for numbers x of any sign below 8 p, and |small| below p.
+void forward_encoded(const Prime& prime, const std::int64_t* x, Factor factor,
+                     const std::int32_t* small, std::uint64_t* a);
 /// Values below p -> coefficients below p, times `scale`, which has 1/N in it.
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale);
 /// The least k of inverse_every(): among 64 neighbours the transform has an order of its own.
@@ -105,13 +112,17 @@ void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, 
 /// sum = sum + x y / 2^52 modulo p, all below p.
 void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                   std::uint64_t* sum);
-/// sum = sum + (x_0 y_0 + x_1 y_1 + ...) / 2^52 modulo p, all below p: faster than one multiply_add
-/// after another.
+/// sum = sum - x y / 2^52 modulo p, all below p.
+void multiply_subtract(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                       std::uint64_t* sum);
+/// sum = (x_0 y_0 + x_1 y_1 + ...) / 2^52 modulo p, all below p but y, which may be below 2^52:
+/// faster than one multiply_add after another. `added`: to what the sum is.
 void dot(const Prime& prime, std::span<const std::uint64_t* const> x,
-         std::span<const std::uint64_t* const> y, std::uint64_t* sum);
+         std::span<const std::uint64_t* const> y, std::uint64_t* sum, bool added = false);
 /// Two such sums with the same y: sum_0 of x_0, sum_1 of x_1.
 void dot(const Prime& prime, std::array<std::span<const std::uint64_t* const>, 2> x,
-         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums);
+         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums,
+         bool added = false);
 /// a = a * factor modulo p; `a` below 2^52.
 void scale(const Prime& prime, std::uint64_t* a, Factor factor);
 
@@ -119,10 +130,17 @@ void scale(const Prime& prime, std::uint64_t* a, Factor factor);
 void negate(const Prime& prime, std::uint64_t* a);
 /// a = small, below 2 p. |small| is below p.
 void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
-/// a = a + small modulo p; `a` below p.
-void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
-/// sum = sum + floor(a multiplier / 2^46) modulo 2^64; `a` below 2^47.
-void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum);
+/// How numbers modulo q become fractions of q: of each prime p, x modulo p times `share` modulo p,
+/// times `inverse` over 2^46, is what p adds to the fraction, in units of 2^-64 and modulo 1.
+struct Rounding {
+    std::array<Factor, prime_count> share;
+    std::array<std::uint64_t, prime_count> inverse{};
+    std::uint32_t bits = 0;  ///< that a fraction is rounded to, below 64
+};
+/// out = the fractions of `a` + small; `a` has N coefficients below p for each of primes(), and
+/// |small| is below p.
+void round_fractions(const Rounding& how, const std::uint64_t* a, const std::int32_t* small,
+                     std::uint64_t* out);
 
 // -- what packing needs (packing.hpp) ---------------------------------------------------------
 
@@ -150,6 +168,15 @@ void combine_signed(const std::uint32_t* coefficients, std::size_t shift, std::i
 /// out[i] = in[places[i]].
 void permute(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t* out);
 
+// -- numbers side by side (bits.hpp) ----------------------------------------------------------
+
+/// Packs the first numbers, a multiple of eight, as the path can: how many. There is room for a
+/// word more than all of them need.
+[[nodiscard]] std::size_t pack_eights(std::span<const std::uint64_t> values, std::uint32_t width,
+                                      std::uint8_t* out);
+[[nodiscard]] std::size_t unpack_eights(std::span<const std::uint8_t> packed, std::uint32_t width,
+                                        std::span<std::uint64_t> out);
+
 // -- which loops ------------------------------------------------------------------------------
 
 enum class Path : std::uint8_t { portable, ifma };
@@ -162,13 +189,18 @@ void use_path(Path path) noexcept;
 /// The loops of one path.
 struct Loops {
     void (*forward)(const Prime&, std::uint64_t*);
+    void (*forward_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
+    void (*forward_factor)(const Prime&, const std::int32_t*, std::uint64_t*);
+    void (*forward_encoded)(const Prime&, const std::int64_t*, Factor, const std::int32_t*,
+                            std::uint64_t*);
     void (*inverse)(const Prime&, std::uint64_t*, Factor);
     void (*multiply_add)(const Prime&, const std::uint64_t*, const std::uint64_t*, std::uint64_t*);
+    void (*multiply_subtract)(const Prime&, const std::uint64_t*, const std::uint64_t*,
+                              std::uint64_t*);
     void (*scale)(const Prime&, std::uint64_t*, Factor);
     void (*negate)(const Prime&, std::uint64_t*);
     void (*from_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
-    void (*add_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
-    void (*add_scaled)(std::uint64_t, const std::uint64_t*, std::uint64_t*);
+    void (*round)(const Rounding&, const std::uint64_t*, const std::int32_t*, std::uint64_t*);
     void (*add)(const Prime&, const std::uint64_t*, std::uint64_t*);
     void (*add_difference)(const Prime&, const std::uint64_t*, const std::uint64_t*, Factor,
                            std::uint64_t*);
@@ -177,13 +209,15 @@ struct Loops {
     void (*permute)(const std::uint32_t*, const std::uint64_t*, std::uint64_t*);
     void (*count_coins)(const std::uint64_t*, std::size_t, std::uint64_t, std::int32_t*);
     void (*dot)(const Prime&, std::size_t, const std::uint64_t* const*, const std::uint64_t* const*,
-                std::uint64_t*);
+                std::uint64_t*, bool);
     void (*dot_pair)(const Prime&, std::size_t, const std::uint64_t* const*,
                      const std::uint64_t* const*, const std::uint64_t* const*, std::uint64_t*,
-                     std::uint64_t*);
+                     std::uint64_t*, bool);
     void (*reverse_signed)(const std::int16_t*, std::size_t, std::int32_t, std::int32_t*);
     void (*combine_signed)(const std::uint32_t*, std::size_t, std::int32_t*, std::int32_t*,
                            std::int32_t*);
+    std::size_t (*pack)(const std::uint64_t*, std::size_t, std::uint32_t, std::uint8_t*);
+    std::size_t (*unpack)(const std::uint8_t*, std::size_t, std::uint32_t, std::uint64_t*);
 };
 extern const Loops portable_loops;
 extern const Loops ifma_loops;  ///< only in builds for x86-64
@@ -210,9 +244,12 @@ class Polynomial {
 };
 
 void forward(Polynomial& a);
+/// out = the small signed coefficients, transformed.
+void forward(std::span<const std::int32_t> coefficients, Polynomial& out);
 /// Products of multiply_add come out without the factor 2^-52 when `products` says so.
 void inverse(Polynomial& a, bool products);
 void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum);
+void multiply_subtract(const Polynomial& x, const Polynomial& y, Polynomial& sum);
 /// Into the form that multiply_add takes on one side so that nothing is lacking.
 void to_montgomery(Polynomial& a);
 /// a = the small signed coefficients.

@@ -4,9 +4,10 @@
 //
 // A word type W has: W::load, store, set (the same word eight times), add, sub, low52 (low 52 bits
 // of a product), load_signed (of 32-bit numbers), shift_left, shift_right, add_low52 (a sum and
-// they), high52 (the bits above them), mask52, min (unsigned), transpose of eight W.
-// W::Sum is a sum of products: add(x, y), low() whose low 52 bits are those of the sum, and
-// upper(), the bits above them.
+// they), high52 (the bits above them), mask52, min (unsigned), transpose of eight W, pack and
+// unpack (of eight numbers side by side; they say how many of all they have done). W::Sum is a sum
+// of products: add(x, y), low() whose low 52 bits are those of the sum, and upper(), the bits above
+// them.
 //
 // Sums may leave garbage above bit 52: products take the low 52 bits of their factors only, and
 // what is compared is masked before.
@@ -104,6 +105,31 @@ void forward_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
     }
 }
 
+/// Four levels at once, the upper one with `m` blocks: sixteen numbers are as many as there are
+/// registers for.
+template <class W>
+void forward_four_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
+                         const Constants<W>& c) {
+    constexpr std::size_t count = 16;
+    const std::size_t t = ring_size / (count * m);
+    for (std::size_t i = 0; i < m; ++i)
+        for (std::size_t j = 0; j < t; j += lanes) {
+            std::uint64_t* const at = a + count * t * i + j;
+            W x[count];
+            for (std::size_t k = 0; k < count; ++k) x[k] = W::load(at + k * t);
+            for (std::size_t k = 0; k < 8; ++k) butterfly(x[k], x[k + 8], roots[m + i], c);
+            for (std::size_t b = 0; b < 2; ++b)
+                for (std::size_t k = 0; k < 4; ++k)
+                    butterfly(x[8 * b + k], x[8 * b + k + 4], roots[2 * (m + i) + b], c);
+            for (std::size_t b = 0; b < 4; ++b)
+                for (std::size_t k = 0; k < 2; ++k)
+                    butterfly(x[4 * b + k], x[4 * b + k + 2], roots[4 * (m + i) + b], c);
+            for (std::size_t b = 0; b < 8; ++b)
+                butterfly(x[2 * b], x[2 * b + 1], roots[8 * (m + i) + b], c);
+            for (std::size_t k = 0; k < count; ++k) x[k].store(at + k * t);
+        }
+}
+
 template <class W>
 void inverse_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
                         const Constants<W>& c) {
@@ -154,13 +180,13 @@ inline void inverse_eight(W (&x)[lanes], std::size_t m, std::size_t i, const Fac
     for (std::size_t k = 0; k < 4; ++k) butterfly_back(x[k], x[k + 4], roots[m + i], c);
 }
 
-/// The first three levels.
-template <class W>
-void forward_first_levels(std::uint64_t* a, const Factor* roots, const Constants<W>& c) {
+/// The first three levels, of what `load` has at each place.
+template <class W, class Load>
+void forward_first_levels(std::uint64_t* a, const Factor* roots, const Constants<W>& c, Load load) {
     constexpr std::size_t step = ring_size / 8;
     for (std::size_t j = 0; j < step; j += lanes) {
         W x[lanes];
-        for (std::size_t k = 0; k < lanes; ++k) x[k] = W::load(a + j + k * step);
+        for (std::size_t k = 0; k < lanes; ++k) x[k] = load(j + k * step);
         forward_eight(x, 1, 0, roots, c);
         for (std::size_t k = 0; k < lanes; ++k) x[k].store(a + j + k * step);
     }
@@ -182,7 +208,7 @@ void inverse_last_levels(std::uint64_t* a, const Factor* roots, Factor factor,
 
 /// The six levels within 64 neighbours: three between the words of eight, then eight blocks of
 /// eight side by side. The values stay transposed, as their order is nobody's business.
-template <class W>
+template <class W, bool reduced>
 void forward_last_levels(std::uint64_t* a, const Prime& prime, const Constants<W>& c) {
     constexpr std::size_t group_size = lanes * lanes;
     constexpr std::size_t together = 2;  // groups, so that one computes while the other waits
@@ -224,7 +250,8 @@ void forward_last_levels(std::uint64_t* a, const Prime& prime, const Constants<W
         ratio += 7 * together * lanes;
         for (std::size_t g = 0; g < together; ++g)
             for (std::size_t i = 0; i < lanes; ++i)
-                reduce(x[g][i], c).store(a + (group + g) * group_size + i * lanes);
+                (reduced ? reduce(x[g][i], c) : W::mask52(x[g][i]))
+                    .store(a + (group + g) * group_size + i * lanes);
     }
 }
 
@@ -256,13 +283,42 @@ void inverse_first_levels(std::uint64_t* a, const Prime& prime, const Constants<
     }
 }
 
+template <class W, bool reduced = true, class Load>
+void forward_of(const Prime& prime, std::uint64_t* a, const Constants<W>& c, Load load) {
+    forward_first_levels<W>(a, prime.roots(), c, load);
+    forward_four_levels<W>(a, 8, prime.roots(), c);
+    forward_last_levels<W, reduced>(a, prime, c);
+}
 template <class W>
 void forward_all(const Prime& prime, std::uint64_t* a) {
+    forward_of<W>(prime, a, Constants<W>(prime), [a](std::size_t i) { return W::load(a + i); });
+}
+template <class W>
+void forward_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
     const Constants<W> c(prime);
-    forward_first_levels<W>(a, prime.roots(), c);
-    forward_two_levels<W>(a, 8, prime.roots(), c);
-    forward_two_levels<W>(a, 32, prime.roots(), c);
-    forward_last_levels<W>(a, prime, c);
+    forward_of<W>(prime, a, c,
+                  [&](std::size_t i) { return W::add(c.p, W::load_signed(small + i)); });
+}
+/// Below 2^52 in place of p.
+template <class W>
+void forward_factor_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    const Constants<W> c(prime);
+    forward_of<W, false>(prime, a, c,
+                         [&](std::size_t i) { return W::add(c.p, W::load_signed(small + i)); });
+}
+/// x w + small for each number x, where x may be above -8 p.
+template <class W>
+void forward_encoded_all(const Prime& prime, const std::int64_t* x, Factor factor,
+                         const std::int32_t* small, std::uint64_t* a) {
+    const Constants<W> c(prime);
+    const W value = W::set(factor.value), ratio = W::set(factor.ratio);
+    const W eight_p = W::set(8 * prime.value());
+    forward_of<W>(prime, a, c, [&](std::size_t i) {
+        // the bits are those of the number without a sign
+        const W positive = W::add(W::load(reinterpret_cast<const std::uint64_t*>(x) + i), eight_p);
+        const W product = W::mask52(multiply(positive, value, ratio, c));
+        return W::add(W::add(product, c.p), W::load_signed(small + i));
+    });
 }
 
 template <class W>
@@ -282,19 +338,32 @@ void inverse_all(const Prime& prime, std::uint64_t* a, Factor factor) {
     inverse_last_levels<W>(a, prime.inverse_roots(), factor, c);
 }
 
-/// Montgomery's reduction by one 52-bit word.
+/// x y / 2^52 modulo p, below p: Montgomery's reduction by one 52-bit word.
+template <class W>
+inline W montgomery_product(const W& x, const W& y, const W& inverse_word, const Constants<W>& c) {
+    const W quotient = W::low52(W::low52(x, y), inverse_word);
+    // both products have the same low word, so the difference is exact; it is above -p
+    const W product = W::add(W::sub(W::high52(x, y), W::high52(quotient, c.p)), c.p);
+    return once_less(product, c.p);
+}
 template <class W>
 void multiply_add_all(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                       std::uint64_t* sum) {
     const Constants<W> c(prime);
     const W inverse_word = W::set(prime.inverse_word());
     for (std::size_t i = 0; i < ring_size; i += lanes) {
-        const W a = W::load(x + i), b = W::load(y + i);
-        const W quotient = W::low52(W::low52(a, b), inverse_word);
-        // both products have the same low word, so the difference is exact; it is above -p
-        const W product = W::add(W::sub(W::high52(a, b), W::high52(quotient, c.p)), c.p);
-        const W reduced = once_less(product, c.p);
-        once_less(W::add(W::load(sum + i), reduced), c.p).store(sum + i);
+        const W product = montgomery_product(W::load(x + i), W::load(y + i), inverse_word, c);
+        once_less(W::add(W::load(sum + i), product), c.p).store(sum + i);
+    }
+}
+template <class W>
+void multiply_subtract_all(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                           std::uint64_t* sum) {
+    const Constants<W> c(prime);
+    const W inverse_word = W::set(prime.inverse_word());
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        const W product = montgomery_product(W::load(x + i), W::load(y + i), inverse_word, c);
+        once_less(W::add(W::sub(W::load(sum + i), product), c.p), c.p).store(sum + i);
     }
 }
 
@@ -312,28 +381,37 @@ void from_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_
         W::add(p, W::load_signed(small + i)).store(a + i);
 }
 
+/// floor(x multiplier / 2^46) modulo 2^64; x below 2^47. The product has two words of 52 bits:
+/// low + 2^52 high, where high is below 2^60.
 template <class W>
-void add_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
-    const W p = W::set(prime.value());
-    for (std::size_t i = 0; i < ring_size; i += lanes) {
-        // below 3 p
-        const W sum = W::add(W::add(W::load(a + i), p), W::load_signed(small + i));
-        once_less(once_less(sum, p), p).store(a + i);
-    }
+inline W scaled(const W& x, const W& low, const W& high) {
+    const W upper = W::add(W::add(W::high52(x, low), W::low52(x, high)),
+                           W::template shift_left<52>(W::high52(x, high)));
+    return W::add(W::template shift_right<46>(W::low52(x, low)), W::template shift_left<6>(upper));
 }
 
-/// The product in two words of 52 bits: low + 2^52 high, where high is below 2^60.
+/// All in one pass over the three parts of `a`, each of which a pass of its own would read again.
 template <class W>
-void add_scaled_all(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum) {
-    const W low = W::set(multiplier & ((std::uint64_t{1} << 52) - 1));
-    const W high = W::set(multiplier >> 52);
+void round_all(const Rounding& how, const std::uint64_t* a, const std::int32_t* small,
+               std::uint64_t* out) {
+    constexpr std::uint64_t mask = (std::uint64_t{1} << 52) - 1;
+    const Constants<W> c[prime_count] = {Constants<W>(primes()[0]), Constants<W>(primes()[1]),
+                                         Constants<W>(primes()[2])};
+    W value[prime_count], ratio[prime_count], low[prime_count], high[prime_count];
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        value[p] = W::set(how.share[p].value), ratio[p] = W::set(how.share[p].ratio);
+        low[p] = W::set(how.inverse[p] & mask), high[p] = W::set(how.inverse[p] >> 52);
+    }
+    const W half = W::set(std::uint64_t{1} << (63 - how.bits));
     for (std::size_t i = 0; i < ring_size; i += lanes) {
-        const W x = W::load(a + i);
-        const W upper = W::add(W::add(W::high52(x, low), W::low52(x, high)),
-                               W::template shift_left<52>(W::high52(x, high)));
-        const W part =
-            W::add(W::template shift_right<46>(W::low52(x, low)), W::template shift_left<6>(upper));
-        W::add(W::load(sum + i), part).store(sum + i);
+        const W error = W::load_signed(small + i);
+        W fraction = half;
+        for (std::size_t p = 0; p < prime_count; ++p) {
+            const W sum = W::add(W::add(W::load(a + p * ring_size + i), c[p].p), error);
+            const W share = once_less(W::mask52(multiply(sum, value[p], ratio[p], c[p])), c[p].p);
+            fraction = W::add(fraction, scaled(share, low[p], high[p]));
+        }
+        W::shift_right_by(fraction, 64 - how.bits).store(out + i);
     }
 }
 
@@ -402,42 +480,69 @@ void count_coins_all(const std::uint64_t* words, std::size_t count, std::uint64_
     }
 }
 
-/// A sum of up to 32 products over 2^52, modulo p and below it: they are below 2^52 p together.
+/// A sum of up to 31 products over 2^52, modulo p and below it: each is below 2^52 p.
 template <class W>
 inline W reduced(const typename W::Sum& sum, W inverse_word, const Constants<W>& c) {
     // quotient p has the low 52 bits of the sum
     const W quotient = W::low52(sum.low(), inverse_word);
-    return once_less(W::add(W::sub(sum.upper(), W::high52(quotient, c.p)), c.p), c.p);
+    return reduce(W::add(W::sub(sum.upper(), W::high52(quotient, c.p)), c.p), c);
 }
 
-template <class W>
-void dot_all(const Prime& prime, std::size_t count, const std::uint64_t* const* x,
-             const std::uint64_t* const* y, std::uint64_t* sum) {
+template <class W, bool added>
+inline void put(const W& number, std::uint64_t* to, const Constants<W>& c) {
+    if constexpr (added)
+        once_less(W::add(W::load(to), number), c.p).store(to);
+    else
+        number.store(to);
+}
+
+/// Two groups of numbers together, so that one computes while the other waits. `added`: to what is
+/// there.
+template <class W, bool added>
+void dot_to(const Prime& prime, std::size_t count, const std::uint64_t* const* x,
+            const std::uint64_t* const* y, std::uint64_t* sum) {
     const Constants<W> c(prime);
     const W inverse_word = W::set(prime.inverse_word());
-    for (std::size_t i = 0; i < ring_size; i += lanes) {
-        typename W::Sum all;
-        for (std::size_t k = 0; k < count; ++k) all.add(W::load(x[k] + i), W::load(y[k] + i));
-        once_less(W::add(W::load(sum + i), reduced(all, inverse_word, c)), c.p).store(sum + i);
+    for (std::size_t i = 0; i < ring_size; i += 2 * lanes) {
+        typename W::Sum all[2];
+        for (std::size_t k = 0; k < count; ++k)
+            for (std::size_t g = 0; g < 2; ++g)
+                all[g].add(W::load(x[k] + i + g * lanes), W::load(y[k] + i + g * lanes));
+        for (std::size_t g = 0; g < 2; ++g)
+            put<W, added>(reduced(all[g], inverse_word, c), sum + i + g * lanes, c);
     }
 }
+template <class W>
+void dot_all(const Prime& prime, std::size_t count, const std::uint64_t* const* x,
+             const std::uint64_t* const* y, std::uint64_t* sum, bool added) {
+    (added ? dot_to<W, true> : dot_to<W, false>)(prime, count, x, y, sum);
+}
 
+template <class W, bool added>
+void dot_pair_to(const Prime& prime, std::size_t count, const std::uint64_t* const* x0,
+                 const std::uint64_t* const* x1, const std::uint64_t* const* y, std::uint64_t* sum0,
+                 std::uint64_t* sum1) {
+    const Constants<W> c(prime);
+    const W inverse_word = W::set(prime.inverse_word());
+    for (std::size_t i = 0; i < ring_size; i += 2 * lanes) {
+        typename W::Sum first[2], second[2];
+        for (std::size_t k = 0; k < count; ++k)
+            for (std::size_t g = 0; g < 2; ++g) {
+                const W factor = W::load(y[k] + i + g * lanes);
+                first[g].add(W::load(x0[k] + i + g * lanes), factor);
+                second[g].add(W::load(x1[k] + i + g * lanes), factor);
+            }
+        for (std::size_t g = 0; g < 2; ++g) {
+            put<W, added>(reduced(first[g], inverse_word, c), sum0 + i + g * lanes, c);
+            put<W, added>(reduced(second[g], inverse_word, c), sum1 + i + g * lanes, c);
+        }
+    }
+}
 template <class W>
 void dot_pair_all(const Prime& prime, std::size_t count, const std::uint64_t* const* x0,
                   const std::uint64_t* const* x1, const std::uint64_t* const* y,
-                  std::uint64_t* sum0, std::uint64_t* sum1) {
-    const Constants<W> c(prime);
-    const W inverse_word = W::set(prime.inverse_word());
-    for (std::size_t i = 0; i < ring_size; i += lanes) {
-        typename W::Sum first, second;
-        for (std::size_t k = 0; k < count; ++k) {
-            const W factor = W::load(y[k] + i);
-            first.add(W::load(x0[k] + i), factor);
-            second.add(W::load(x1[k] + i), factor);
-        }
-        once_less(W::add(W::load(sum0 + i), reduced(first, inverse_word, c)), c.p).store(sum0 + i);
-        once_less(W::add(W::load(sum1 + i), reduced(second, inverse_word, c)), c.p).store(sum1 + i);
-    }
+                  std::uint64_t* sum0, std::uint64_t* sum1, bool added) {
+    (added ? dot_pair_to<W, true> : dot_pair_to<W, false>)(prime, count, x0, x1, y, sum0, sum1);
 }
 
 /// The compiler makes the vectors.
@@ -470,12 +575,29 @@ void combine_signed_all(const std::uint32_t* coefficients, std::size_t shift, st
 
 template <class W>
 constexpr Loops loops_of() {
-    return {forward_all<W>,        inverse_all<W>,          multiply_add_all<W>,
-            scale_all<W>,          negate_all<W>,           from_signed_all<W>,
-            add_signed_all<W>,     add_scaled_all<W>,       add_all<W>,
-            add_difference_all<W>, add_and_subtract_all<W>, lift_all<W>,
-            permute_all<W>,        count_coins_all<W>,      dot_all<W>,
-            dot_pair_all<W>,       reverse_signed_all<W>,   combine_signed_all<W>};
+    return {forward_all<W>,
+            forward_signed_all<W>,
+            forward_factor_all<W>,
+            forward_encoded_all<W>,
+            inverse_all<W>,
+            multiply_add_all<W>,
+            multiply_subtract_all<W>,
+            scale_all<W>,
+            negate_all<W>,
+            from_signed_all<W>,
+            round_all<W>,
+            add_all<W>,
+            add_difference_all<W>,
+            add_and_subtract_all<W>,
+            lift_all<W>,
+            permute_all<W>,
+            count_coins_all<W>,
+            dot_all<W>,
+            dot_pair_all<W>,
+            reverse_signed_all<W>,
+            combine_signed_all<W>,
+            W::pack,
+            W::unpack};
 }
 
 }  // namespace vflbus::privacy::rlwe::impl

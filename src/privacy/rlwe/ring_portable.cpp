@@ -38,6 +38,9 @@ struct Words {
     static Words shift_right(const Words& a) {
         return each([&](std::size_t i) { return a.at[i] >> bits; });
     }
+    static Words shift_right_by(const Words& a, std::uint32_t bits) {
+        return each([&](std::size_t i) { return a.at[i] >> bits; });
+    }
     static Words add(const Words& a, const Words& b) {
         return each([&](std::size_t i) { return a.at[i] + b.at[i]; });
     }
@@ -66,6 +69,13 @@ struct Words {
             const std::uint64_t wrapped = 0 - (b.at[i] >> 63);
             return (a.at[i] & wrapped) | (b.at[i] & ~wrapped);
         });
+    }
+    /// One by one is all that any processor can do (bits.cpp).
+    static std::size_t pack(const std::uint64_t*, std::size_t, std::uint32_t, std::uint8_t*) {
+        return 0;
+    }
+    static std::size_t unpack(const std::uint8_t*, std::size_t, std::uint32_t, std::uint64_t*) {
+        return 0;
     }
     static void transpose(Words (&x)[8]) {
         for (std::size_t i = 0; i < 8; ++i)

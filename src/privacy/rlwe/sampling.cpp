@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+
+#include "privacy/rlwe/bits.hpp"
 
 namespace vflbus::privacy::rlwe {
 namespace {
@@ -17,12 +18,21 @@ void sample_ternary(AesStream& stream, std::span<std::int32_t> out) {
     while (done < out.size()) {
         const std::size_t part = std::min(words.size(), out.size() - done);
         stream.fill({reinterpret_cast<std::uint8_t*>(words.data()), part * sizeof words[0]});
+        const std::span<std::int32_t> to = out.subspan(done, part);
+        std::uint64_t refused = 0;
         for (std::size_t i = 0; i < part; ++i) {
-            const std::uint32_t word = words[i];
-            if (word == UINT32_MAX) continue;  // 2^32 - 1 is divisible by three
-            const auto third = static_cast<std::uint32_t>((std::uint64_t{word} * 0xaaaaaaab) >> 33);
-            out[done++] = static_cast<std::int32_t>(word - 3 * third) - 1;
+            const std::uint64_t word = words[i];
+            refused |= (word + 1) >> 32;
+            const auto third = static_cast<std::uint32_t>((word * 0xaaaaaaab) >> 33);
+            to[i] = static_cast<std::int32_t>(words[i] - 3 * third) - 1;
         }
+        done += part;
+        if (refused == 0) continue;
+        // 2^32 - 1 is divisible by three, so the word above goes: one in 2^32, of which is known
+        // that it gave no number
+        done -= part;
+        for (std::size_t i = 0; i < part; ++i)
+            if (words[i] != UINT32_MAX) out[done++] = to[i];
     }
     wipe(words.data(), sizeof words);
 }
@@ -38,22 +48,31 @@ void sample_errors(AesStream& stream, std::span<std::int32_t> out) {
 }
 
 void sample_uniform(AesStream& stream, const Prime& prime, std::uint64_t* out) {
-    constexpr std::size_t value_bytes = 6;
+    constexpr std::uint32_t drawn_bits = 48;
     constexpr std::uint64_t mask = (std::uint64_t{1} << prime_bits) - 1;
-    // two bytes more, as eight are read for each value
-    std::array<std::uint8_t, words_at_a_time * value_bytes + 2> bytes{};
+    std::array<std::uint8_t, packed_bytes(words_at_a_time, drawn_bits)> bytes{};
     const std::uint64_t p = prime.value();
     std::size_t done = 0;
     while (done < ring_size) {
         const std::size_t part = std::min(words_at_a_time, ring_size - done);
-        stream.fill(std::span(bytes).first(part * value_bytes));
-        for (std::size_t i = 0; i < part; ++i) {
-            std::uint64_t word = 0;
-            std::memcpy(&word, bytes.data() + i * value_bytes, sizeof word);
+        const std::span<std::uint8_t> drawn =
+            std::span(bytes).first(packed_bytes(part, drawn_bits));
+        const std::span<std::uint64_t> words(out + done, part);
+        stream.fill(drawn);
+        unpack_bits(drawn, drawn_bits, words);
+        std::uint64_t above = 0;
+        for (std::uint64_t& word : words) {
             word &= mask;
-            out[done] = word;
-            done += word < p ? 1 : 0;
+            above |= (p - 1 - word) >> 63;
         }
+        // one in 2^20 or fewer is not below the prime, and goes (they are public)
+        if (above != 0)
+            done += static_cast<std::size_t>(
+                std::remove_if(words.begin(), words.end(),
+                               [p](std::uint64_t word) { return word >= p; }) -
+                words.begin());
+        else
+            done += part;
     }
 }
 

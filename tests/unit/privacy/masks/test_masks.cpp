@@ -1,5 +1,6 @@
 // Fixed point, streams, and masks that cancel.
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -113,6 +114,8 @@ TEST_CASE("HKDF as in RFC 5869, test case 1") {
 }
 
 TEST_CASE("AES-256 in counter mode: a known answer, and the same bytes in any portions") {
+    const bool wide = GENERATE(false, true);  // where the processor has it
+    allow_wide_aes(wide);
     // AES-256 of the zero block under the zero key (FIPS 197's function; NIST's GCM test case 13)
     AesStream zero{Key()};
     std::vector<std::uint8_t> block(16);
@@ -125,6 +128,25 @@ TEST_CASE("AES-256 in counter mode: a known answer, and the same bytes in any po
     for (std::size_t at = 0, size = 1; at < parts.size(); at += size, size = size % 97 + 1)
         stream.fill(std::span<std::uint8_t>(parts).subspan(at, std::min(size, parts.size() - at)));
     CHECK(whole == parts);
+    allow_wide_aes(true);
+}
+
+TEST_CASE("streams of the wide AES unit have the bytes of OpenSSL's") {
+    for (int round = 0; round < 20; ++round) {
+        const Key key = random_key();
+        std::array<std::vector<std::uint8_t>, 2> bytes;
+        for (const bool wide : {false, true}) {
+            allow_wide_aes(wide);
+            AesStream stream(key);
+            allow_wide_aes(true);
+            for (const std::size_t size : {5, 1, 10, 16, 64, 3, 512, 1024, 13, 5000, 577}) {
+                std::vector<std::uint8_t> part(size);
+                stream.fill(std::span<std::uint8_t>(part));
+                bytes[wide ? 1 : 0].insert(bytes[wide ? 1 : 0].end(), part.begin(), part.end());
+            }
+        }
+        CHECK(bytes[0] == bytes[1]);
+    }
 }
 
 // -- masks ------------------------------------------------------------------------------

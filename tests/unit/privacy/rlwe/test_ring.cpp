@@ -223,11 +223,36 @@ TEST_CASE("a public polynomial is a function of its seed and uniform") {
     }
 }
 
+TEST_CASE("uniform numbers are those of 48 bits each that are below the prime, in order") {
+    const EachPath each;
+    const Prime half_go(70368744210433);  // just above 2^46
+    const Key key = random_key();
+    Words found(ring_size);
+    AesStream stream(key);
+    sample_uniform(stream, half_go, found.data());
+    // portions as they are drawn: up to 512 at a time, and no more than are still wanted
+    AesStream again(key);
+    Words expected;
+    while (expected.size() < ring_size) {
+        std::vector<std::uint8_t> drawn(6 *
+                                        std::min<std::size_t>(512, ring_size - expected.size()));
+        again.fill(std::span<std::uint8_t>(drawn));
+        for (std::size_t at = 0; at < drawn.size(); at += 6) {
+            std::uint64_t word = 0;
+            for (std::size_t i = 0; i < 6; ++i) word |= std::uint64_t{drawn[at + i]} << (8 * i);
+            word &= (std::uint64_t{1} << prime_bits) - 1;
+            if (word < half_go.value()) expected.push_back(word);
+        }
+    }
+    CHECK(found == expected);
+}
+
 // -- packed numbers -------------------------------------------------------------------------
 
-TEST_CASE("numbers of every width are packed without gaps and come back") {
+TEST_CASE("numbers of every width are packed without gaps and come back, on every path") {
+    const EachPath each;
     for (std::uint32_t width = 1; width <= 64; ++width)
-        for (const std::size_t count : {1, 7, 8, 9, 100}) {
+        for (const std::size_t count : {1, 7, 8, 9, 15, 16, 17, 23, 24, 100}) {
             Rng rng(width * 1000 + count);
             Words values(count), back(count);
             for (auto& value : values)
@@ -236,6 +261,11 @@ TEST_CASE("numbers of every width are packed without gaps and come back") {
             std::vector<std::uint8_t> packed{1, 2, 3};
             pack_bits(values, width, packed);
             REQUIRE(packed.size() == 3 + packed_bytes(count, width));
+            std::size_t wrong = 0;  // bit by bit
+            for (std::size_t bit = 0; bit < count * width; ++bit)
+                wrong += ((packed[3 + bit / 8] >> (bit % 8)) & 1) !=
+                         ((values[bit / width] >> (bit % width)) & 1);
+            CHECK(wrong == 0);
             unpack_bits(std::span(packed).subspan(3), width, back);
             CHECK(back == values);
         }
@@ -330,9 +360,11 @@ TEST_CASE("sums of up to 32 products are exact where all numbers are the largest
             Words one = begun;
             Words two = begun;
             Words other = begun;
-            loops->dot(prime, count, px.data(), py.data(), one.data());
+            loops->dot(prime, count, px.data(), py.data(), one.data(), true);
             loops->dot_pair(prime, count, px.data(), px1.data(), py.data(), two.data(),
-                            other.data());
+                            other.data(), true);
+            Words alone = begun;
+            loops->dot(prime, count, px.data(), py.data(), alone.data(), false);
             CHECK(one == two);
             for (std::size_t i = 0; i < ring_size; i += 97) {
                 std::uint64_t sum = 0;
@@ -342,6 +374,7 @@ TEST_CASE("sums of up to 32 products are exact where all numbers are the largest
                     sum1 = (sum1 + prime.multiply(x1[k][i], y[k][i])) % prime.value();
                 }
                 CHECK(one[i] == (begun[i] + out_of_montgomery(sum)) % prime.value());
+                CHECK(alone[i] == out_of_montgomery(sum));
                 CHECK(other[i] == (begun[i] + out_of_montgomery(sum1)) % prime.value());
             }
         }
@@ -393,6 +426,111 @@ TEST_CASE("what packing needs of the ring is what plain numbers come to, on ever
                 wrong += lifted[i] >= 2 * to.value() ? 1 : 0;
             }
             CHECK(wrong == 0);
+        }
+}
+
+/// floor(x 2^64 / q) but for the rounding of three shares, as plain numbers say it.
+std::uint64_t slow_fraction(const Rounding& how, const std::array<std::uint64_t, 3>& x) {
+    std::uint64_t sum = std::uint64_t{1} << (63 - how.bits);
+    for (std::size_t i = 0; i < x.size(); ++i)
+        sum += static_cast<std::uint64_t>(
+            (Wide{primes()[i].multiply(x[i], how.share[i].value)} * how.inverse[i]) >> 46);
+    return sum >> (64 - how.bits);
+}
+
+TEST_CASE("what ciphertexts need of the ring is what plain numbers come to, on every path") {
+    Rng rng(7);
+    std::vector<std::int32_t> small(ring_size);
+    for (auto& value : small) value = static_cast<std::int32_t>(rng.below(43)) - 21;
+    std::vector<std::int64_t> large(ring_size);
+    for (auto& value : large)
+        value =
+            static_cast<std::int64_t>(rng.below(std::uint64_t{1} << 50)) - (std::int64_t{1} << 49);
+    large[0] = -(std::int64_t{1} << 49);
+    Rounding how;
+    how.bits = 55;
+    std::vector<Words> parts;
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        how.share[i] = primes()[i].factor(rng.below(primes()[i].value()));
+        how.inverse[i] = (std::uint64_t{1} << 63) + rng.below(std::uint64_t{1} << 63);
+        parts.push_back(edgy_numbers(rng, primes()[i]));
+    }
+    for (const Loops* loops : all_loops()) {
+        for (const Prime& prime : primes()) {
+            const std::uint64_t p = prime.value();
+            const auto modulo = [p](std::int64_t value) {
+                const std::int64_t rest = value % static_cast<std::int64_t>(p);
+                return static_cast<std::uint64_t>(rest < 0 ? rest + static_cast<std::int64_t>(p)
+                                                           : rest);
+            };
+            const Factor factor = prime.factor(p - 3);
+            Words plain(ring_size), encoded(ring_size);
+            for (std::size_t i = 0; i < ring_size; ++i) {
+                plain[i] = modulo(small[i]);
+                encoded[i] = (prime.multiply(modulo(large[i]), p - 3) + plain[i]) % p;
+            }
+            Words out(ring_size);
+            loops->forward(prime, plain.data());
+            loops->forward_signed(prime, small.data(), out.data());
+            CHECK(out == plain);
+            loops->forward_factor(prime, small.data(), out.data());
+            for (auto& word : out) {
+                if (word >> 52 != 0) word = 0;  // is above what products take
+                word %= p;
+            }
+            CHECK(out == plain);
+            loops->forward(prime, encoded.data());
+            loops->forward_encoded(prime, large.data(), factor, small.data(), out.data());
+            CHECK(out == encoded);
+            const Words x = edgy_numbers(rng, prime);
+            const Words y = edgy_numbers(rng, prime);
+            Words less(ring_size);
+            loops->multiply_add(prime, x.data(), y.data(), less.data());
+            Words sum = x;
+            loops->multiply_subtract(prime, x.data(), y.data(), sum.data());
+            std::size_t wrong = 0;
+            for (std::size_t i = 0; i < ring_size; ++i)
+                wrong += sum[i] != (x[i] + p - less[i]) % p ? 1 : 0;
+            CHECK(wrong == 0);
+        }
+        Words all;
+        for (const Words& part : parts) all.insert(all.end(), part.begin(), part.end());
+        Words rounded(ring_size);
+        loops->round(how, all.data(), small.data(), rounded.data());
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < ring_size; ++i) {
+            std::array<std::uint64_t, 3> x{};
+            for (std::size_t k = 0; k < 3; ++k)
+                x[k] = (parts[k][i] + primes()[k].value() +
+                        static_cast<std::uint64_t>(std::int64_t{small[i]})) %
+                       primes()[k].value();
+            wrong += rounded[i] != slow_fraction(how, x) ? 1 : 0;
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("a sum of products takes one side as it comes from the transform of small numbers") {
+    Rng rng(8);
+    std::vector<std::int32_t> small(ring_size);
+    for (auto& value : small) value = static_cast<std::int32_t>(rng.below(65536)) - 32768;
+    for (const Loops* loops : all_loops())
+        for (const Prime& prime : primes()) {
+            const Words x = edgy_numbers(rng, prime);
+            Words reduced(ring_size), factor(ring_size);
+            loops->forward_signed(prime, small.data(), reduced.data());
+            loops->forward_factor(prime, small.data(), factor.data());
+            const std::vector<const std::uint64_t*> xs(31, x.data());
+            const std::vector<const std::uint64_t*> of_reduced(31, reduced.data());
+            const std::vector<const std::uint64_t*> of_factor(31, factor.data());
+            std::array<Words, 2> sums{x, x};
+            loops->dot(prime, 31, xs.data(), of_reduced.data(), sums[0].data(), true);
+            loops->dot(prime, 31, xs.data(), of_factor.data(), sums[1].data(), true);
+            CHECK(sums[0] == sums[1]);
+            std::array<Words, 2> pair{x, x};
+            loops->dot_pair(prime, 31, xs.data(), xs.data(), of_factor.data(), pair[0].data(),
+                            pair[1].data(), true);
+            CHECK((pair[0] == sums[0] && pair[1] == sums[0]));
         }
 }
 
