@@ -46,6 +46,7 @@ class OutgoingBody {
     /// The bytes are kept until this goes, as they may be sent again.
     void carry(Bytes bytes, TimePoint now) {
         bytes_ = std::make_shared<Bytes>(std::move(bytes));
+        content_ = bytes_->size();
         since_ = now;
         stream_.reset();
         overhead_ = sealed_bytes_ = 0;
@@ -111,10 +112,16 @@ class OutgoingBody {
     /// What a frame with that part carries.
     [[nodiscard]] Payload payload(const Part& part) {
         if (part.bytes == 0) return {};
-        const std::uint64_t content = bytes_->size();
+        const std::uint64_t content = content_;
         const std::uint64_t end = part.offset + part.bytes;
+        const bool untouched = sealed_bytes_ == 0;  // no frame holds a part of it
         if (sealed()) seal_up_to(std::min(end, content));
-        if (end <= content)
+        if (stream_ && untouched && part.bytes == size()) {
+            tail_ = stream_->tag();
+            stream_.reset();
+            bytes_->insert(bytes_->end(), tail_.begin(), tail_.end());
+        }
+        if (end <= bytes_->size())
             return Payload::hold(SharedSlice(bytes_, static_cast<std::size_t>(part.offset),
                                              static_cast<std::size_t>(part.bytes)));
         if (stream_) {
@@ -136,7 +143,7 @@ class OutgoingBody {
     // -- properties ------------------------------------------------------------
     [[nodiscard]] bool exists() const noexcept { return bytes_ != nullptr; }
     [[nodiscard]] bool sealed() const noexcept { return overhead_ != 0; }
-    [[nodiscard]] std::uint64_t size() const noexcept { return bytes_->size() + overhead_; }
+    [[nodiscard]] std::uint64_t size() const noexcept { return content_ + overhead_; }
     /// It needs credit.
     [[nodiscard]] bool large() const noexcept { return size() > credit_free_bytes; }
     [[nodiscard]] State state() const noexcept { return state_; }
@@ -163,6 +170,7 @@ class OutgoingBody {
     std::shared_ptr<Bytes> bytes_;
     std::optional<privacy::SealStream> stream_;  ///< until the tag is there
     privacy::SealTag tail_{};
+    std::uint64_t content_ = 0;       ///< bytes without the tag
     std::uint64_t overhead_ = 0;      ///< of a sealed body
     std::uint64_t sealed_bytes_ = 0;  ///< of the content, so far
     std::uint64_t sent_ = 0;

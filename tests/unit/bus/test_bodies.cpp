@@ -57,6 +57,45 @@ TEST_CASE("a body without bytes is one part without bytes") {
     CHECK_FALSE(body.may_go_on());
 }
 
+TEST_CASE("a sealed body is the same bytes in one part, in several, and when it is sent again") {
+    privacy::SealKey key;
+    key.bytes.fill(9);
+    const auto stream = [&] {
+        return privacy::SealStream(privacy::SealStream::Way::seal,
+                                   privacy::Cipher::xchacha20_poly1305, key,
+                                   privacy::nonce_of(1, 2), key.bytes);
+    };
+    Bytes content(20'000, 7);
+    Bytes expected = content;
+    privacy::SealStream reference = stream();
+    reference.next(expected);
+    const privacy::SealTag tag = reference.tag();
+    expected.insert(expected.end(), tag.begin(), tag.end());
+    std::vector<std::uint64_t> chunks{1'000'000, 20'008, 20'000, 7'000};
+    for (std::size_t first = 0; first < chunks.size(); ++first) {
+        OutgoingBody body;
+        body.carry(content, {});
+        body.seal(stream());
+        std::vector<Payload> kept;  // as a connection may
+        Bytes all;
+        for (std::size_t attempt = 0; attempt < chunks.size(); ++attempt) {
+            body.begin(1'000'000, attempt);
+            Bytes sent;
+            while (body.may_go_on()) {
+                kept.push_back(body.payload(*body.next(chunks[(first + attempt) % chunks.size()])));
+                const auto part = kept.back().bytes();
+                sent.insert(sent.end(), part.begin(), part.end());
+            }
+            CHECK(sent == expected);
+            all.insert(all.end(), sent.begin(), sent.end());
+        }
+        Bytes again;
+        for (const Payload& part : kept)
+            again.insert(again.end(), part.bytes().begin(), part.bytes().end());
+        CHECK(again == all);
+    }
+}
+
 TEST_CASE("what a receiver has room for is forgotten with the connection") {
     OutgoingBody body = outgoing(100'000);
     body.wait();

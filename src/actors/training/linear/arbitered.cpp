@@ -4,8 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "actors/training/linear/beside.hpp"
-
 namespace vflbus::actors::linear {
 
 namespace {
@@ -152,7 +150,7 @@ Result<SentTensor> SharingParty::share(models::ConstMatrixView numbers) {
                             "model.learning_rate, or standardize the columns");
             values[k * numbers.rows + i] = static_cast<std::int64_t>(value);
         }
-    await_end(ahead_);
+    ahead_.await();
     words_ = cipher_->encrypt(values, numbers.rows);
     privacy::wipe(std::span(values));
     return SentTensor(words_, words_.size(), 1);
@@ -165,14 +163,14 @@ Result<> SharingParty::add(const TensorView& other) {
                                                  " belong");
     std::vector<std::uint64_t> words(words_.size());
     other.copy_to(words);
-    await_end(ahead_);
+    ahead_.await();
     if (auto good = cipher_->check(words); !good) return good;
     cipher_->add(words_, words);
     return {};
 }
 
 void SharingParty::weigh(std::span<const std::int16_t> weights) {
-    await_end(ahead_);
+    ahead_.await();
     cipher_->weigh(words_, weights.size(), weights);
 }
 
@@ -191,7 +189,7 @@ Result<Bytes> SharingParty::product(std::uint64_t step, const IntegerColumns& co
                     "an encrypted residual of " + std::to_string(sum.size()) + " bytes where " +
                         std::to_string(plan_.words(rows) * sizeof(std::uint64_t)) + " belong");
     const std::vector<std::uint64_t> words = words_of(sum);
-    await_end(ahead_);
+    ahead_.await();
     if (auto good = cipher_->check(words); !good) return tl::unexpected(std::move(good.error()));
     auto answer = cipher_->product(columns.values, features, rows, words);
     if (!answer) return tl::unexpected(std::move(answer.error()));
@@ -202,7 +200,7 @@ Result<Bytes> SharingParty::product(std::uint64_t step, const IntegerColumns& co
     pending.masks = std::move(answer->masks);
     pending_ = std::move(pending);
     // (a cipher stays where it is when the party moves)
-    ahead_ = beside([cipher = cipher_.get(), rows, features] { cipher->prepare(rows, features); });
+    ahead_.begin([cipher = cipher_.get(), rows, features] { cipher->prepare(rows, features); });
     return std::move(answer->bytes);
 }
 

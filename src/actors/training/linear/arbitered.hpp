@@ -23,12 +23,12 @@
 // it ends the run with `diverged`.
 
 #include <cstdint>
-#include <future>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "actors/messages.hpp"
+#include "actors/training/linear/beside.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/share_cipher.hpp"
 #include "actors/training/linear/share_plan.hpp"
@@ -123,7 +123,7 @@ class SharingParty {
     std::optional<Pending> pending_;
     /// What is made for the next step meanwhile; the last member: it is awaited before the others
     /// go.
-    std::future<void> ahead_;
+    Beside ahead_;
 };
 
 }  // namespace vflbus::actors::linear

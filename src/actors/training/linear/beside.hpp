@@ -3,24 +3,34 @@
 // needs and no message says anything about.
 
 #include <future>
-#include <system_error>
+#include <memory>
 #include <utility>
 
 namespace vflbus::actors::linear {
 
-/// Runs `work` beside this thread; not at all where no thread is to be had, as nothing depends on
-/// it. The future waits for its end when it goes.
-template <class Work>
-std::future<void> beside(Work work) {
-    try {
-        return std::async(std::launch::async, std::move(work));
-    } catch (const std::system_error&) {
-        return {};
-    }
-}
+/// One thread for one piece of work after another: to start a thread for each takes as long as the
+/// work of a small step. It begins with the first piece, and goes with this.
+class Beside {
+  public:
+    Beside() noexcept;
+    ~Beside();  ///< waits for the end of the work
+    Beside(Beside&&) noexcept;
+    Beside& operator=(Beside&&) noexcept;
 
-inline void await_end(std::future<void>& work) {
-    if (work.valid()) work.get();
-}
+    /// Runs `work` beside this thread; not at all where no thread is to be had, as nothing depends
+    /// on it: false. The work before it was awaited.
+    template <class Work>
+    bool begin(Work work) {
+        return start(std::packaged_task<void()>(std::move(work)));
+    }
+    /// Until the work has ended, if any was begun. Throws what it has thrown.
+    void await();
+
+  private:
+    struct Helper;
+    bool start(std::packaged_task<void()> work);
+    std::unique_ptr<Helper> helper_;
+    std::future<void> done_;
+};
 
 }  // namespace vflbus::actors::linear

@@ -53,9 +53,12 @@ Result<Block> Block::create(Party& party, const ModelPart& part) {
     return block;
 }
 
-void Block::batch_scores(std::uint64_t step, models::Matrix& z) {
+void Block::batch_scores(std::uint64_t step, models::Matrix& z,
+                         std::optional<models::Matrix> rows) {
     if (step >= schedule_.steps()) return z.resize(0, outputs());
-    if (!gathered_)
+    if (rows)
+        batch_ = std::move(*rows);
+    else if (!gathered_)
         models::gather_batch(party_->design(TableKind::train), schedule_.rows(step), batch_);
     gathered_ = schedule_.same_rows();
     model_.scores(batch_, z);

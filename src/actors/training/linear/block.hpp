@@ -32,8 +32,10 @@ class Block final : public RowScores {
     static Result<Block> create(Party& party, const ModelPart& part);
 
     // -- training -------------------------------------------------------------------
-    /// Gathers batch `step` and writes its scores (b x k, or 0 x k after the last) to `z`.
-    void batch_scores(std::uint64_t step, models::Matrix& z);
+    /// Gathers batch `step` and writes its scores (b x k, or 0 x k after the last) to `z`. `rows`:
+    /// the batch, where it was gathered before.
+    void batch_scores(std::uint64_t step, models::Matrix& z,
+                      std::optional<models::Matrix> rows = {});
     /// One optimizer step with a gradient (features x outputs) that was reached otherwise.
     Result<> apply_gradient(models::ConstMatrixView gradient) {
         return model_.apply_gradient(gradient);

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "actors/training/linear/beside.hpp"
 #include "base/assert.hpp"
 #include "base/text.hpp"
 
@@ -216,7 +215,7 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
                                                        models::ConstMatrixView settings) {
     const auto largest = largest_residual(step, residual);
     if (!largest) return tl::unexpected(largest.error());
-    await_end(ahead_);
+    ahead_.await();
     const bool prepared = next_key_ == key;
     next_key_.reset();
     std::vector<Bytes> out;
@@ -257,7 +256,7 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
 }
 
 void EncryptedResiduals::prepare(std::uint64_t key) {
-    await_end(ahead_);
+    ahead_.await();
     std::vector<Hash256> seeds;
     std::vector<privacy::Key> random;
     const bool fresh = key_ != key;
@@ -267,7 +266,7 @@ void EncryptedResiduals::prepare(std::uint64_t key) {
     }
     for (Member& member : members_) member.next.reset();
     next_key_ = fresh ? std::optional(key) : std::nullopt;
-    ahead_ = beside([this, seeds = std::move(seeds), random = std::move(random)]() mutable {
+    ahead_.begin([this, seeds = std::move(seeds), random = std::move(random)]() mutable {
         for (std::size_t rank = 0; rank < members_.size(); ++rank) {
             Member& member = members_[rank];
             if (plans_.features(rank) == 0) continue;
@@ -280,7 +279,7 @@ void EncryptedResiduals::prepare(std::uint64_t key) {
 }
 
 std::vector<std::string> EncryptedResiduals::choose_lines(double ms_of_transform) {
-    await_end(ahead_);  // it looks at the plans
+    ahead_.await();  // it looks at the plans
     return plans_.choose_lines(ms_of_transform);
 }
 
@@ -377,7 +376,7 @@ Result<> EncryptedGradients::plan(const rlwe::Shape& shape, std::uint64_t messag
 }
 
 void EncryptedGradients::await() {
-    await_end(ahead_);
+    ahead_.await();
 }
 
 void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows, std::uint64_t key,
@@ -393,11 +392,11 @@ void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows
     else
         due.zero_seed = protocol_->public_seed(key);
     const rlwe::Answerer* const answerer = key_ == key ? &*answerer_ : nullptr;
-    ahead_ = beside([this, &columns, rows, due, answerer, make] {
+    const bool begun = ahead_.begin([this, &columns, rows, due, answerer, make] {
         if (make) make();
         prepared_->prepare(*plan_, columns.values, rows, due, answerer);
     });
-    if (!ahead_.valid() && make) make();  // there is no thread, and the answer needs the columns
+    if (!begun && make) make();  // there is no thread, and the answer needs the columns
 }
 
 Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uint64_t key,

@@ -22,7 +22,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +30,7 @@
 
 #include "actors/messages.hpp"
 #include "actors/protocols/protocol.hpp"
+#include "actors/training/linear/beside.hpp"
 #include "actors/training/linear/line_meter.hpp"
 #include "actors/training/linear/messages.hpp"
 #include "base/errc.hpp"
@@ -153,7 +153,7 @@ class EncryptedResiduals {
     std::optional<std::uint64_t> next_key_;
     MemberPlans plans_;
     std::vector<Member> members_;
-    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
+    Beside ahead_;  ///< the last member: it is awaited before the others go
 };
 
 // -- a member -------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class EncryptedGradients {
     };
     std::optional<Pending> pending_;
     std::optional<privacy::rlwe::Ahead> prepared_;
-    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
+    Beside ahead_;  ///< the last member: it is awaited before the others go
 };
 
 }  // namespace vflbus::actors::linear

@@ -287,7 +287,7 @@ class LinearMember final : public MemberHalf {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
     Result<SentTensor> batch_scores(std::uint64_t step) {
-        block_->batch_scores(step, scores_);
+        block_->batch_scores(step, scores_, padded_ ? padded_->take_rows(step) : std::nullopt);
         if (sharing_) return share_of(step);
         return sharing().share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "actors/training/linear/beside.hpp"
 #include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "privacy/masks/stream.hpp"
@@ -116,7 +115,7 @@ PaddedResiduals::Made PaddedResiduals::make(const Due& due, Draws draws) {
 }
 
 std::vector<Bytes> PaddedResiduals::request(const Due& due) {
-    await_end(ahead_);
+    ahead_.await();
     if (!made_ || made_->due != due) made_ = make(due, draw(due.key));
     brought_keys_ = made_->keys;
     steps_.push_back(std::move(made_->pads));
@@ -126,13 +125,13 @@ std::vector<Bytes> PaddedResiduals::request(const Due& due) {
 }
 
 void PaddedResiduals::prepare(const Due& due) {
-    await_end(ahead_);
-    ahead_ = beside(
+    ahead_.await();
+    ahead_.begin(
         [this, due, draws = draw(due.key)]() mutable { made_ = make(due, std::move(draws)); });
 }
 
 std::vector<std::string> PaddedResiduals::choose_lines(double ms_of_transform) {
-    await_end(ahead_);  // it looks at the plans
+    ahead_.await();  // it looks at the plans
     return plans_.choose_lines(ms_of_transform);
 }
 
@@ -186,7 +185,7 @@ Result<std::vector<Bytes>> PaddedResiduals::correct(std::uint64_t step,
 }
 
 void PaddedResiduals::forget() {
-    await_end(ahead_);
+    ahead_.await();
     made_.reset();
     steps_.clear();
     key_.reset();
@@ -207,7 +206,7 @@ Result<> PaddedGradients::plan(const rlwe::Shape& shape, std::uint64_t message_b
 }
 
 void PaddedGradients::begin(std::uint64_t step) {
-    await_end(ahead_);
+    ahead_.await();
     pending_.clear();
     key_.reset();
     answerer_.reset();
@@ -241,7 +240,7 @@ void PaddedGradients::prepare(std::uint64_t step) {
     else
         due.zero_seed = protocol_->public_seed(key);
     const rlwe::Answerer* const answerer = key_ == key ? &*answerer_ : nullptr;
-    ahead_ = beside([this, due, answerer] {
+    ahead_.begin([this, due, answerer] {
         convert();
         if (batch_.converted)
             prepared_.prepare(*plan_, batch_.columns->values, batch_.rows.rows(), due, answerer);
@@ -274,7 +273,7 @@ Result<Bytes> PaddedGradients::answer(const ProductRequest& request, std::uint64
         pending_.emplace(request.step, std::move(pending));
         return encode_product_reply({});
     }
-    await_end(ahead_);
+    ahead_.await();
     if (auto good = take_keys({plan_, key_, answerer_}, *protocol_, request,
                               schedule_.epoch_of(request.step), message_bytes_max_);
         !good)
@@ -286,10 +285,16 @@ Result<Bytes> PaddedGradients::answer(const ProductRequest& request, std::uint64
                                     request.ciphertexts, &prepared_);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     pending.columns = batch_.columns;
+    if (!schedule_.same_rows()) pending.rows = std::move(batch_.rows);
     pending.masks = std::move(answer->masks);
     pending_.emplace(request.step, std::move(pending));
     prepare(request.step + 1);
     return encode_product_reply(answer->bytes);
+}
+
+std::optional<models::Matrix> PaddedGradients::take_rows(std::uint64_t step) {
+    const auto at = pending_.find(step);
+    return at == pending_.end() ? std::nullopt : std::exchange(at->second.rows, std::nullopt);
 }
 
 Result<> PaddedGradients::check(const PaddedStep& message, std::size_t rows) const {

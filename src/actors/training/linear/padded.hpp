@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/training/linear/beside.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/schedule.hpp"
 #include "base/errc.hpp"
@@ -133,7 +133,7 @@ class PaddedResiduals {
     std::vector<std::vector<Pad>> steps_;                           ///< the oldest first
     bool brought_keys_ = false;
     std::optional<Made> made_;
-    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
+    Beside ahead_;  ///< the last member: it is awaited before the others go
 };
 
 /// For the simulation: told what a member reads of residuals. Null in the product.
@@ -163,6 +163,9 @@ class PaddedGradients {
     void begin(std::uint64_t step);
     /// The reply to `product` while step `due` is due: of that step or a later one, once each.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t due);
+    /// The rows of a step whose product was answered, which were gathered for it: once. None where
+    /// all steps have the same.
+    [[nodiscard]] std::optional<models::Matrix> take_rows(std::uint64_t step);
     /// X' r (features x outputs) of the step, which was answered.
     Result<> correct(const PaddedStep& message, models::Matrix& gradient);
     [[nodiscard]] unsigned residual_bits() const { return plan_->residual_bits; }
@@ -176,6 +179,7 @@ class PaddedGradients {
     };
     struct Pending {
         std::shared_ptr<const IntegerColumns> columns;
+        std::optional<models::Matrix> rows;  ///< none where steps have the same
         privacy::SecretVector<std::uint64_t> masks;
     };
     void load(std::uint64_t step);
@@ -195,7 +199,7 @@ class PaddedGradients {
     Batch batch_;                               ///< whose product is expected next
     bool loaded_ = false;                       ///< `batch_` is of some step
     privacy::rlwe::Ahead prepared_;
-    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
+    Beside ahead_;  ///< the last member: it is awaited before the others go
 };
 
 }  // namespace vflbus::actors::linear
