@@ -47,40 +47,49 @@ class Router final : public BrokerTransport {
     std::map<ConnId, std::shared_ptr<const Identity>> identities;
 };
 
-/// The keys of the four connections, as a list that changes while the broker runs: those of the
-/// three nodes, and one that may do nothing.
-class Keys final : public Access {
-  public:
-    Keys() {
+/// The keys of the four connections: those of the three nodes, and one that may do nothing. They
+/// are made once.
+struct KeyRing {
+    KeyRing() {
         for (std::size_t i = 0; i < connections; ++i) {
             auto entry = std::make_shared<Allowed>();
             entry->name = i < names.size() ? std::string(names[i]) : "alice";
             entry->fingerprint = "KEY-" + std::to_string(i);
             if (i < names.size()) entry->roles = {i == 0 ? "master" : "member"};
-            identities_[i] =
+            identities[i] =
                 std::make_shared<const Identity>(Identity{entry->name, entry->fingerprint});
-            entries_[i] = std::move(entry);
+            entries[i] = std::move(entry);
         }
     }
+    std::array<std::shared_ptr<const Allowed>, connections> entries;
+    std::array<std::shared_ptr<const Identity>, connections> identities;
+};
+
+/// A list of these keys, which changes while the broker runs.
+class Keys final : public Access {
+  public:
     std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
         for (std::size_t i = 0; i < connections; ++i)
-            if (allowed_[i] && entries_[i]->fingerprint == fingerprint) return entries_[i];
+            if (allowed_[i] && ring().entries[i]->fingerprint == fingerprint)
+                return ring().entries[i];
         return nullptr;
     }
     /// Revokes the key, or allows it again.
     void change(std::size_t key) { allowed_[key] = !allowed_[key]; }
     [[nodiscard]] bool allows(std::string_view name) const {
         for (std::size_t i = 0; i < connections; ++i)
-            if (entries_[i]->name == name) return allowed_[i];
+            if (ring().entries[i]->name == name) return allowed_[i];
         return false;
     }
-    [[nodiscard]] const std::shared_ptr<const Identity>& identity(std::size_t key) const {
-        return identities_[key];
+    [[nodiscard]] static const std::shared_ptr<const Identity>& identity(std::size_t key) {
+        return ring().identities[key];
     }
 
   private:
-    std::array<std::shared_ptr<const Allowed>, connections> entries_;
-    std::array<std::shared_ptr<const Identity>, connections> identities_;
+    static const KeyRing& ring() {
+        static const KeyRing all;
+        return all;
+    }
     std::array<bool, connections> allowed_{true, true, true, true};
 };
 
@@ -122,7 +131,7 @@ class Room {
     /// The connection of a key, and of whoever has it.
     void connect(std::size_t key) {
         conns_[key] = ++last_conn_;
-        if (with_keys_) router_.identities[last_conn_] = keys_.identity(key);
+        if (with_keys_) router_.identities[last_conn_] = Keys::identity(key);
     }
 
     /// What the broker says it has let happen was allowed at that moment.

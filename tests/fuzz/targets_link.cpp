@@ -54,6 +54,7 @@ class Dealer final : public LinkTransport {
     bool full = false;
     std::uint64_t last_hello = 0;
     std::uint64_t last_mark = 0;
+    Header last_part;  ///< of a request or a reply
 
   private:
     SendResult take(Frame& frame) {
@@ -65,6 +66,7 @@ class Dealer final : public LinkTransport {
                 "the link sends what breaks the rules of its kind");
         if (header.kind == Kind::hello) last_hello = header.request;
         if (header.kind == Kind::mark) last_mark = header.aux;
+        if (header.kind == Kind::request || header.kind == Kind::reply) last_part = header;
         return SendResult::ok;
     }
     struct Bulk final : FrameSink {
@@ -102,7 +104,7 @@ class Room {
     }
 
     void act(Script& script) {
-        switch (script.byte() % 10) {
+        switch (script.byte() % 11) {
             case 0:
                 now_ += std::chrono::milliseconds(std::uint64_t{script.byte()} * 40);
                 link_.on_tick(now_);
@@ -128,6 +130,9 @@ class Room {
             case 7:
                 chunk(script);
                 break;
+            case 10:
+                credit(script);
+                break;
             default: {
                 AnyFrame frame = any_frame(script);
                 hear(frame.header, std::move(frame.body),
@@ -149,6 +154,21 @@ class Room {
         Header header;
         header.kind = Kind::window;
         header.aux = dealer_.last_mark;
+        hear(header, {});
+    }
+    /// The receiver of the body that was sent last grants some of it.
+    void credit(Script& script) {
+        const Header& part = dealer_.last_part;
+        Header header;
+        header.kind = Kind::credit;
+        header.src = part.dst;
+        header.dst = link_.id();
+        header.run = part.run;
+        header.term = part.term;
+        header.request = part.request;
+        header.flags = part.kind == Kind::reply ? flag::answer : 0;
+        header.answered_below = part.aux;  // which attempt it is
+        header.aux = std::uint64_t{script.byte()} * 1024;
         hear(header, {});
     }
     void invite(Script& script) {
@@ -253,7 +273,10 @@ std::vector<Bytes> link_seeds() {
                               5, 1, 1};                // its answer
     Bytes in_two{2, 3, 0, 0, 7, 0, 0, 0, 1, 2, 0, 1, 7, 0, 0, 0, 1, 2, 1, 1, 5, 1, 200, 6};
     for (const std::uint8_t b : {4, 100, 6, 4, 3, 0, 200, 6, 2, 0, 200}) in_two.push_back(b);
-    return {small_request, in_two};
+    // a body that needs credit is asked with and granted in two parts, and another one is answered
+    Bytes granted{2, 4, 230, 10, 40, 6, 10, 255, 6, 3, 0, 0, 7, 0, 0, 0, 0, 1, 0, 1, 5, 1, 240};
+    for (const std::uint8_t b : {10, 30, 6, 10, 255, 6, 0, 100}) granted.push_back(b);
+    return {small_request, in_two, granted};
 }
 
 }  // namespace
