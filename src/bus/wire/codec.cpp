@@ -403,7 +403,8 @@ std::string Reader::str(std::size_t bytes_max) {
     else if (element.bytes.size() > bytes_max)
         fault("string too long");
     if (!ok()) return {};
-    return {element.bytes.begin(), element.bytes.end()};
+    // (not by the iterators of bytes that are no char: they are copied one by one)
+    return {reinterpret_cast<const char*>(element.bytes.data()), element.bytes.size()};
 }
 
 std::string Reader::sentence() {
