@@ -255,12 +255,6 @@ void scale(const Prime& prime, std::uint64_t* a, Factor factor) {
     loops().scale(prime, a, factor);
 }
 
-void negate(const Prime& prime, std::uint64_t* a) {
-    loops().negate(prime, a);
-}
-void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
-    loops().from_signed(prime, small, a);
-}
 void round_fractions(const Rounding& how, const std::uint64_t* a, const std::int32_t* small,
                      std::uint64_t* out) {
     loops().round(how, a, small, out);
@@ -319,11 +313,6 @@ void multiply_subtract(const Polynomial& x, const Polynomial& y, Polynomial& sum
 void to_montgomery(Polynomial& a) {
     for (std::size_t i = 0; i < prime_count; ++i)
         scale(primes()[i], a.at(i), primes()[i].montgomery());
-}
-void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a) {
-    VFLBUS_ASSERT(coefficients.size() == ring_size, "a polynomial has N coefficients");
-    for (std::size_t i = 0; i < prime_count; ++i)
-        from_signed(primes()[i], coefficients.data(), a.at(i));
 }
 
 // -- automorphisms ----------------------------------------------------------------------

@@ -126,10 +126,6 @@ void dot(const Prime& prime, std::array<std::span<const std::uint64_t* const>, 2
 /// a = a * factor modulo p; `a` below 2^52.
 void scale(const Prime& prime, std::uint64_t* a, Factor factor);
 
-/// a = -a modulo p, below p.
-void negate(const Prime& prime, std::uint64_t* a);
-/// a = small, below 2 p. |small| is below p.
-void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
 /// How numbers modulo q become fractions of q: of each prime p, x modulo p times `share` modulo p,
 /// times `inverse` over 2^46, is what p adds to the fraction, in units of 2^-64 and modulo 1.
 struct Rounding {
@@ -198,8 +194,6 @@ struct Loops {
     void (*multiply_subtract)(const Prime&, const std::uint64_t*, const std::uint64_t*,
                               std::uint64_t*);
     void (*scale)(const Prime&, std::uint64_t*, Factor);
-    void (*negate)(const Prime&, std::uint64_t*);
-    void (*from_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
     void (*round)(const Rounding&, const std::uint64_t*, const std::int32_t*, std::uint64_t*);
     void (*add)(const Prime&, const std::uint64_t*, std::uint64_t*);
     void (*add_difference)(const Prime&, const std::uint64_t*, const std::uint64_t*, Factor,
@@ -252,8 +246,6 @@ void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum);
 void multiply_subtract(const Polynomial& x, const Polynomial& y, Polynomial& sum);
 /// Into the form that multiply_add takes on one side so that nothing is lacking.
 void to_montgomery(Polynomial& a);
-/// a = the small signed coefficients.
-void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a);
 
 // -- automorphisms ----------------------------------------------------------------------------
 

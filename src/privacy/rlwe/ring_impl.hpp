@@ -79,32 +79,6 @@ inline void butterfly_back(W& x, W& y, const Factor& root, const Constants<W>& c
     butterfly_back(x, y, W::set(root.value), W::set(root.ratio), c);
 }
 
-/// Two levels at once, the upper one with `m` blocks.
-template <class W>
-void forward_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
-                        const Constants<W>& c) {
-    const std::size_t t = ring_size / (4 * m);
-    for (std::size_t i = 0; i < m; ++i) {
-        const W v1 = W::set(roots[m + i].value), r1 = W::set(roots[m + i].ratio);
-        const W v2 = W::set(roots[2 * m + 2 * i].value), r2 = W::set(roots[2 * m + 2 * i].ratio);
-        const W v3 = W::set(roots[2 * m + 2 * i + 1].value);
-        const W r3 = W::set(roots[2 * m + 2 * i + 1].ratio);
-        std::uint64_t* const block = a + 4 * t * i;
-        for (std::size_t j = 0; j < t; j += lanes) {
-            W x0 = W::load(block + j), x1 = W::load(block + j + t);
-            W x2 = W::load(block + j + 2 * t), x3 = W::load(block + j + 3 * t);
-            butterfly(x0, x2, v1, r1, c);
-            butterfly(x1, x3, v1, r1, c);
-            butterfly(x0, x1, v2, r2, c);
-            butterfly(x2, x3, v3, r3, c);
-            x0.store(block + j);
-            x1.store(block + j + t);
-            x2.store(block + j + 2 * t);
-            x3.store(block + j + 3 * t);
-        }
-    }
-}
-
 /// Four levels at once, the upper one with `m` blocks: sixteen numbers are as many as there are
 /// registers for.
 template <class W>
@@ -130,6 +104,7 @@ void forward_four_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
         }
 }
 
+/// Two levels at once, the upper one with `m` blocks.
 template <class W>
 void inverse_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
                         const Constants<W>& c) {
@@ -367,20 +342,6 @@ void multiply_subtract_all(const Prime& prime, const std::uint64_t* x, const std
     }
 }
 
-template <class W>
-void negate_all(const Prime& prime, std::uint64_t* a) {
-    const W p = W::set(prime.value());
-    for (std::size_t i = 0; i < ring_size; i += lanes)
-        once_less(W::sub(p, W::load(a + i)), p).store(a + i);
-}
-
-template <class W>
-void from_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
-    const W p = W::set(prime.value());
-    for (std::size_t i = 0; i < ring_size; i += lanes)
-        W::add(p, W::load_signed(small + i)).store(a + i);
-}
-
 /// floor(x multiplier / 2^46) modulo 2^64; x below 2^47. The product has two words of 52 bits:
 /// low + 2^52 high, where high is below 2^60.
 template <class W>
@@ -583,8 +544,6 @@ constexpr Loops loops_of() {
             multiply_add_all<W>,
             multiply_subtract_all<W>,
             scale_all<W>,
-            negate_all<W>,
-            from_signed_all<W>,
             round_all<W>,
             add_all<W>,
             add_difference_all<W>,

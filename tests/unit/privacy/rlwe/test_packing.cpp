@@ -310,12 +310,10 @@ TEST_CASE("the noise of key switches stays within what the plan counts, and is n
         sample_ternary(random, small);
         Extended secret;
         Polynomial key;
-        from_signed(small, key);
-        forward(key);
+        forward(small, key);
         to_montgomery(key);
         std::ranges::copy(key.words(), secret.at(0));
-        from_signed(special_prime(), small.data(), secret.at(prime_count));
-        forward(special_prime(), secret.at(prime_count));
+        forward_signed(special_prime(), small.data(), secret.at(prime_count));
         scale(special_prime(), secret.at(prime_count), special_prime().montgomery());
         const Key seed = random_key();
         const auto keys = SwitchKeys::parse(plan, seed.bytes(),
@@ -329,8 +327,7 @@ TEST_CASE("the noise of key switches stays within what the plan counts, and is n
             std::vector<const Polynomial*> all_b;
             for (std::size_t i = 0; i < a.size(); ++i) {
                 expand_uniform(random_key().bytes(), a[i]);
-                multiply_add(a[i], key, b[i]);
-                for (std::size_t p = 0; p < prime_count; ++p) negate(primes()[p], b[i].at(p));
+                multiply_subtract(a[i], key, b[i]);
                 all_a.push_back(&a[i]);
                 all_b.push_back(&b[i]);
             }
