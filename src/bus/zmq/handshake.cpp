@@ -22,7 +22,8 @@ std::string why(std::uint16_t event, std::int32_t value, bool with_keys) {
         return with_keys ? "the broker speaks in the clear, and this party has keys"
                          : "the broker wants keys: start this party with --certificates DIR";
     if (!with_keys) return "what answers there is no broker, or wants keys: --certificates DIR";
-    return "the broker there has another key than broker.pub says, or is none";
+    // (also where a broker in the clear has hung up before its greeting was read)
+    return "the broker there has another key than broker.pub says, speaks in the clear, or is none";
 }
 
 }  // namespace
