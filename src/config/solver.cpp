@@ -88,26 +88,34 @@ string_view first_stated(const Config& config, const std::array<string_view, n>&
     return found == names.end() ? string_view{} : *found;
 }
 
-bool has_default(const Config& config, const Key& key) {
-    Config mine = config;
-    PartyConfig nobody;
-    static Config defaults;  // only read
-    return equal(key.field(mine, nobody), key.field(defaults, nobody));
-}
+/// Refuses keys that have no meaning beside others. A field is had of a configuration that could be
+/// written: one copy of it serves all keys, as a check looks at dozens and a node makes one at
+/// every OPEN.
+class ForeignKeys {
+  public:
+    ForeignKeys(const Config& config, Problems& problems)
+        : config_(config), problems_(problems), mine_(config) {}
 
-/// `beside`: what the key has no meaning with.
-void refuse_foreign(const Config& config, const ForeignKey& foreign, const std::string& beside,
-                    const std::string& advice, Problems& problems) {
-    const Key& key = *find_key("model", foreign.name);
-    if (has_default(config, key)) return;
-    Config mine = config;
-    PartyConfig nobody;
-    const std::string name = model_key(foreign.name);
-    problems.add(at(config, {name}) + name + " = " + literal(key, key.field(mine, nobody)) +
-                 " has no meaning with " + beside +
-                 (foreign.nearest.empty() ? "; leave it out, or state another " + advice
-                                          : "; the nearest is " + std::string(foreign.nearest)));
-}
+    /// `beside`: what the key has no meaning with.
+    void refuse(const ForeignKey& foreign, const std::string& beside, const std::string& advice) {
+        static Config defaults;  // only read
+        const Key& key = *find_key("model", foreign.name);
+        const Field field = key.field(mine_, nobody_);
+        if (equal(field, key.field(defaults, nobody_))) return;
+        const std::string name = model_key(foreign.name);
+        problems_.add(at(config_, {name}) + name + " = " + literal(key, field) +
+                      " has no meaning with " + beside +
+                      (foreign.nearest.empty()
+                           ? "; leave it out, or state another " + advice
+                           : "; the nearest is " + std::string(foreign.nearest)));
+    }
+
+  private:
+    const Config& config_;
+    Problems& problems_;
+    Config mine_;
+    PartyConfig nobody_;
+};
 
 void fill_earlier_keys(Config& config, Problems& problems) {
     ModelConfig& model = config.model;
@@ -158,11 +166,11 @@ void check_widths(const Config& config, string_view name, const std::string& val
                  ", and what leaves the party");
 }
 
-void check_network(const Config& config, Problems& problems) {
+void check_network(const Config& config, ForeignKeys& keys, Problems& problems) {
     const ModelConfig& model = config.model;
+    const std::string network = name_text(model.name);
     if (!is_network(model)) {
-        for (const string_view name : network_keys)
-            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+        for (const string_view name : network_keys) keys.refuse({name, ""}, network, "model.name");
         if (model.solver == Solver::adamw)
             problems.add(at(config, {"model.solver"}) + solver_text(model.solver) +
                          " is for networks only, not for " + name_text(model.name) +
@@ -170,11 +178,10 @@ void check_network(const Config& config, Problems& problems) {
         return;
     }
     if (model.name != ModelName::resnet)
-        for (const string_view name : resnet_keys)
-            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+        for (const string_view name : resnet_keys) keys.refuse({name, ""}, network, "model.name");
     if (model.name != ModelName::efficientnet)
         for (const string_view name : efficientnet_keys)
-            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+            keys.refuse({name, ""}, network, "model.name");
     if (model.solver == Solver::lbfgs || model.solver == Solver::sequential)
         problems.add(at(config, {"model.solver"}) + solver_text(model.solver) +
                      " trains linear models only, not " + name_text(model.name) +
@@ -283,14 +290,14 @@ void check_solver(const Config& config, Problems& problems) {
         solver_of(model.optimizer) != model.solver)
         problems.add(at(config, {"model.optimizer"}) + "model.optimizer = " +
                      quote(name_of(model.optimizer)) + " contradicts " + solver_text(model.solver));
+    ForeignKeys keys(config, problems);
+    const std::string solver = solver_text(model.solver);
     if (model.solver == Solver::lbfgs) {
-        for (const ForeignKey& foreign : not_of_lbfgs)
-            refuse_foreign(config, foreign, solver_text(model.solver), "solver", problems);
+        for (const ForeignKey& foreign : not_of_lbfgs) keys.refuse(foreign, solver, "solver");
     } else {
-        for (const ForeignKey& foreign : of_lbfgs_alone)
-            refuse_foreign(config, foreign, solver_text(model.solver), "solver", problems);
+        for (const ForeignKey& foreign : of_lbfgs_alone) keys.refuse(foreign, solver, "solver");
     }
-    check_network(config, problems);
+    check_network(config, keys, problems);
 }
 
 }  // namespace vflbus::config
