@@ -84,7 +84,7 @@ AesStream::AesStream(std::span<const std::uint8_t, Key::size> key)
     : cipher_(std::make_unique<Cipher>()) {
 #ifdef VFLBUS_WIDE_AES
     if (wide()) {
-        cipher_->rounds = wide_aes_rounds(key);
+        wide_aes_rounds(key, cipher_->rounds);
         return;
     }
 #endif

@@ -48,11 +48,10 @@ bool has_wide_aes() noexcept {
            __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("aes");
 }
 
-AesRounds wide_aes_rounds(std::span<const std::uint8_t, 32> key) noexcept {
+void wide_aes_rounds(std::span<const std::uint8_t, 32> key, AesRounds& out) noexcept {
     const auto* const halves = reinterpret_cast<const __m128i*>(key.data());
     __m128i even = _mm_loadu_si128(halves);
     __m128i odd = _mm_loadu_si128(halves + 1);
-    AesRounds out;
     std::size_t made = 0;
     const auto keep = [&](__m128i round) { std::memcpy(out[made++].data(), &round, sizeof round); };
     const auto both = [&](__m128i assisted) {
@@ -71,7 +70,6 @@ AesRounds wide_aes_rounds(std::span<const std::uint8_t, 32> key) noexcept {
     both(assist<0x10>(odd));
     both(assist<0x20>(odd));
     both(assist<0x40>(odd));
-    return out;
 }
 
 void wide_aes_blocks(const AesRounds& rounds, std::uint64_t first,

@@ -14,7 +14,8 @@ using AesRounds = std::array<std::array<std::uint8_t, aes_block_bytes>, 15>;
 
 /// Whether this processor and this build have it; nothing else may be called where not.
 [[nodiscard]] bool has_wide_aes() noexcept;
-[[nodiscard]] AesRounds wide_aes_rounds(std::span<const std::uint8_t, 32> key) noexcept;
+/// Writes the round keys in place: no copy of them is left on the stack.
+void wide_aes_rounds(std::span<const std::uint8_t, 32> key, AesRounds& out) noexcept;
 /// The encrypted counters from `first` on, in `out`, which has whole blocks.
 void wide_aes_blocks(const AesRounds& rounds, std::uint64_t first,
                      std::span<std::uint8_t> out) noexcept;
