@@ -382,7 +382,7 @@ class Server final : public HttpServer {
                 const socket_t one = ::accept4(at_file_, nullptr, nullptr, SOCK_CLOEXEC);
                 if (one >= 0)
                     workers.enqueue([this, one] { server_.serve(one); });
-                else  // no descriptor is free: who waits would be accepted at once for ever
+                else  // no descriptor is free: poll() would return again at once, until one is
                     std::this_thread::sleep_for(std::chrono::milliseconds(100));
             }
             workers.shutdown();
