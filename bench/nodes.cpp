@@ -94,7 +94,7 @@ void measure_nodes(Report& report, const Settings& settings) {
     const auto poll = [&] { owner.poll(clock_now() + milliseconds(1)); };
     owner.core().open_run(run, 1, Open{owner.name(), {any_node}, ""}, clock_now());
     const double joined =
-        wait_for("not all nodes have joined", [&] { return owner.joined >= count; }, poll);
+        wait_for("not all nodes have joined", [&] { return owner.joined() >= count; }, poll);
     std::vector<double> replied;
     for (int round = 0; round < rounds; ++round) {
         owner.replies = 0;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,10 @@ class LightNode {
     /// Why it is not up, as far as it knows.
     std::string trouble() const { return loop_->trouble(); }
 
-    std::size_t joined = 0;         ///< who has joined runs of ours
+    /// How many nodes have joined runs of ours. A node counts once, as often as it may say it: one
+    /// that greets a slow broker twice has two sessions and joins in each of them.
+    [[nodiscard]] std::size_t joined() const { return joined_.size(); }
+
     std::size_t replies = 0;        ///< to our requests, without error
     std::vector<Failure> failures;  ///< instead of a reply
     std::vector<Ending> endings;    ///< of runs
@@ -61,13 +65,14 @@ class LightNode {
         else
             failures.push_back(e.error);
     }
-    void on(RunJoined&) { ++joined; }
+    void on(RunJoined& e) { joined_.insert(e.node); }
     void on(LinkFatal& e) { fatal = e.failure; }
     void on(RunClosed& e) { endings.push_back(e.ending); }
     template <class Event>
     void on(Event&) {}
 
     std::string name_;
+    std::set<NodeId> joined_;
     std::unique_ptr<LinkLoop> loop_;
 };
 

@@ -86,7 +86,7 @@ TEST_CASE("a server app whose process is gone ends its run before it is lost") {
         auto server = std::make_unique<LightNode>(make_context(), broker.endpoint, "server",
                                                   "serverapp", std::vector<std::string>{});
         open_to_all(*server, run_of(1));
-        REQUIRE(work({&node, server.get()}, [&] { return server->joined == 1; }));
+        REQUIRE(work({&node, server.get()}, [&] { return server->joined() == 1; }));
         server.reset();  // as when it is killed: no BYE
         REQUIRE(work({&node}, [&] { return !node.endings.empty(); }));
         CHECK(node.endings[0].code == Errc::owner_lost);
@@ -100,7 +100,7 @@ TEST_CASE("descriptors that are used again belong to who said HELLO last") {
     LightNode stays(context, broker.endpoint, "n-0");
     LightNode server(context, broker.endpoint, "server", "serverapp", {});
     open_to_all(server, run_of(1));
-    REQUIRE(work({&stays, &server}, [&] { return server.joined == 1; }));
+    REQUIRE(work({&stays, &server}, [&] { return server.joined() == 1; }));
     // connections that come and go take each other's descriptors, and none of those that stay
     for (int i = 0; i < 60; ++i) {
         LightNode passing(make_context(), broker.endpoint, "p-" + std::to_string(i), "member", {});
@@ -136,7 +136,7 @@ TEST_CASE("many nodes in one open run answer one message each") {
         all.push_back(nodes.back().get());
     }
     open_to_all(server, run_of(1));
-    REQUIRE(work(all, [&] { return server.joined == count; }));
+    REQUIRE(work(all, [&] { return server.joined() == count; }));
     for (const auto& node : nodes)
         REQUIRE(server.core().request(run_of(1), node->id(), 300, Bytes(1000), clock_now()));
     REQUIRE(work(all, [&] { return server.replies == count; }));

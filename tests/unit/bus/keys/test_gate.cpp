@@ -133,7 +133,7 @@ TEST_CASE("a keyed link carries small and large bodies, and ends with its key", 
     RunId run;
     run.bytes.fill(1);
     owner->core().open_run(run, 1, Open{"owner", {{"member", "member", -1}}, ""}, clock_now());
-    REQUIRE(poll_until({owner.get(), member.get()}, [&] { return owner->joined == 1; }));
+    REQUIRE(poll_until({owner.get(), member.get()}, [&] { return owner->joined() == 1; }));
     // the second one has its rest on bulk connections, which are encrypted as well
     for (const std::size_t bytes : {std::size_t{100}, std::size_t{5} << 20})
         REQUIRE(owner->core().request(run, member->id(), 300, Bytes(bytes, 7), clock_now()));
