@@ -34,7 +34,7 @@ inline constexpr std::size_t outstanding_of_key_max = 64;
 inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 // a sender sends a MARK after so many bytes
-inline constexpr std::uint64_t mark_every_bytes = 128u << 10;
+inline constexpr std::uint64_t mark_every_bytes = 256u << 10;
 // so many bytes more than the window may be under way when control frames are sent
 inline constexpr std::uint64_t control_allowance_bytes = 1u << 20;
 // WINDOW frames may have so many bytes under way, and `mark_every_bytes` more, in any case
