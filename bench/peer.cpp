@@ -375,9 +375,9 @@ int run_broker(const std::vector<std::string>& arguments) {
         throw std::runtime_error("broker ENDPOINT [CERTIFICATES]");
     observe::log::set_level(observe::log::Level::warn);
     bus::BrokerOptions options;
-    options.context = bus::make_context(1);
     options.bind = {arguments[0]};
     if (arguments.size() == 2) options.certificates = arguments[1];
+    options.context = bus::make_context(bus::broker_io_threads(options));
     // raw peers are silent while others are measured
     options.timings.suspect = options.timings.lost = std::chrono::hours(1);
     auto broker = bus::BrokerLoop::bind(options);

@@ -135,7 +135,7 @@ int run(const BrokerArguments& arguments) {
     allow_descriptors();
     bus::BrokerOptions options = broker_options(*config);
     options.ledger = registry->get();
-    options.context = bus::make_context(1);
+    options.context = bus::make_context(bus::broker_io_threads(options));
     if (!arguments.bind.empty()) options.bind = arguments.bind;
     options.insecure = options.insecure || arguments.insecure;
     for (const std::string& address : options.bind)

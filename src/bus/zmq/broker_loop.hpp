@@ -31,6 +31,13 @@ struct BrokerOptions {
     Limits limits;
 };
 
+/// For `make_context`. With keys an I/O thread spends most of its time on CURVE: two of them let a
+/// broker open what comes from one node while it encrypts for another. In the clear a second one
+/// only adds a change of threads.
+inline int broker_io_threads(const BrokerOptions& options) {
+    return options.certificates.empty() ? 1 : 2;
+}
+
 class BrokerLoop {
   public:
     virtual ~BrokerLoop() = default;

@@ -7,7 +7,9 @@
 // thread tries to accept again and again and says nothing. All three are seen here, by descriptor:
 //
 // - The monitor tells which descriptors were accepted and closed. A message says which descriptor
-//   it came from, so the first message of a connection ties its routing id to its descriptor.
+//   it came from, so the first message of a connection ties its routing id to its descriptor; or a
+//   later one, as ZeroMQ tells of an accepted connection after it has given it to an I/O thread,
+//   and another one than that which accepted it may be quicker.
 // - The kernel counts the bytes that came for a descriptor. One that receives and delivers no whole
 //   message is cut: shutdown(2), after which ZeroMQ closes it and frees what it kept. The kernel
 //   counts for tcp alone; of an ipc connection is known whether bytes wait, and how the process has
