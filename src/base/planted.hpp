@@ -17,6 +17,7 @@ enum class PlantedBug : std::uint8_t {
     duplicate_not_answered,
     torn_body_kept,
     credit_not_extended,
+    credit_left_out,
     credit_of_earlier_attempt,
     gap_not_told,
     room_not_passed_on,

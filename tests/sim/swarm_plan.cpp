@@ -31,6 +31,10 @@ bus::Limits draw_limits(Rng& rng) {
     limits.credit_total = (64 << 10) << rng.below(3);
     limits.credit_first = (4 << 10) << rng.below(6);
     limits.bulk_lead = std::min<std::uint64_t>(limits.credit_first, (4 << 10) << rng.below(6));
+    if (limits.chunk == chunks[3]) {  // bodies that ask for credit and come whole in one frame
+        limits.chunk = limits.bulk_lead = 128 << 10;
+        limits.credit_first = std::max<std::uint64_t>(limits.bulk_lead, 2 * limits.credit_first);
+    }
     limits.hop_window = (32 << 10) << rng.below(5);
     limits.hop_window_max = limits.hop_window << rng.below(4);
     limits.mark_every = limits.hop_window >> (1 + rng.below(3));

@@ -35,8 +35,7 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
         deliver_in_order(*run, from, peer);
         if (!waiting_.empty()) serve_waiting();
     }
-    if (peer.asking && peer.asking->reply && peer.asking->number < below)
-        done_with(*run, from, peer, *peer.asking, now);
+    if (peer.asking.end_replies(below)) begin_next(*run, from, peer, now);
 
     const std::uint64_t number = header.request;
     const bool first = header.body_offset == 0;
@@ -130,9 +129,20 @@ bool LinkCore::begin_body(Run& run, NodeId from, IncomingBody& body, BodyName na
     }
     if (body.holds_room()) {
         body.grant_first(part_bytes, share_bytes());
-        grant_share(run, from, name, body);
+        if (!needs_no_credit(peer, name, body, part_bytes)) grant_share(run, from, name, body);
     }
     return true;
+}
+
+/// A body that came whole, and with which nothing else is under way, has its sender wait for
+/// nothing: what it learns from CREDIT it learns from the reply, or from the next request. That is
+/// the case of an encrypted training, where the thread that a CREDIT wakes has work to do.
+bool LinkCore::needs_no_credit(const Peer& peer, BodyName name, const IncomingBody& body,
+                               std::size_t part_bytes) const {
+    if (part_bytes != body.total() || body.total() > config_.limits.bulk_lead) return false;
+    if (VFLBUS_PLANTED(credit_left_out)) return true;
+    return name.reply ? peer.pending.size() == 1
+                      : peer.requests.size() == 1 && peer.at_user.empty();
 }
 
 /// A part that does not fit what is there is dropped: its sender begins again. So is one that goes

@@ -734,7 +734,7 @@ void LinkCore::forget_process(Run& run, NodeId node, Peer& peer, const std::stri
     peer.seal.reset();
     peer.forget_partials();
     peer.forget_inbound();
-    peer.asking.reset();
+    peer.asking.clear();
     peer.queue.clear();
     for (const auto& [number, pending] : peer.pending)
         events_.push_back(ReplyArrived{

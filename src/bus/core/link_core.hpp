@@ -297,6 +297,7 @@ class LinkCore {
     struct Invited;
     struct Account;
     class AtUser;
+    class Asking;
     struct Peer;
     struct Run;
     /// How a run ended whose OPEN this node had not answered yet.
@@ -360,6 +361,7 @@ class LinkCore {
     void begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     void begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now);
     void advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
+    [[nodiscard]] std::uint64_t lead_bytes() const noexcept;
     [[nodiscard]] bool may_begin(const Peer& peer, BodyName name, const OutgoingBody& out) const;
     void done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     void oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t known, TimePoint now);
@@ -433,6 +435,8 @@ class LinkCore {
     /// Adds one part. True when the body is whole and has its room.
     [[nodiscard]] bool assemble(Run& run, NodeId from, IncomingBody& body, BodyName name,
                                 const Header& header, std::span<const std::uint8_t> part);
+    [[nodiscard]] bool needs_no_credit(const Peer& peer, BodyName name, const IncomingBody& body,
+                                       std::size_t part_bytes) const;
     [[nodiscard]] bool begin_body(Run& run, NodeId from, IncomingBody& body, BodyName name,
                                   const Header& header, std::size_t part_bytes);
     [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;

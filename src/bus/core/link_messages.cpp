@@ -112,7 +112,7 @@ OutgoingBody* LinkCore::find_outgoing(Peer& peer, BodyName name) {
 /// After a reconnect at either end: sends every request again, from offset 0. A reply is sent again
 /// when its request comes again.
 void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
-    peer.asking.reset();
+    peer.asking.clear();
     peer.queue.clear();
     for (auto& [number, answer] : peer.answers) answer.out.rest();
     std::vector<std::uint64_t> numbers;
@@ -124,8 +124,8 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     for (const std::uint64_t number : numbers) begin(run, dst, peer, {number, false}, now);
 }
 
-/// Sends a body from offset 0, or queues it. Of the large bodies to a peer only one at a time is
-/// under way without CREDIT, and requests begin in the order of their numbers. Without a session
+/// Sends a body from offset 0, or queues it. What large bodies may send to a peer without CREDIT is
+/// bounded (see Asking), and requests begin in the order of their numbers. Without a session
 /// nothing is sent: `on_welcome` begins everything, and what left between HELLO and WELCOME would
 /// be counted for the window by the broker only.
 void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
@@ -145,7 +145,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         answer.room.reset();
         if (run.sealed) seal_body(run, dst, peer, name, *out);
     }
-    if (peer.asking == name) peer.asking.reset();
+    peer.asking.end(name);
     const auto before = [&](const BodyName& other) {
         return !other.reply && other.number < name.number;
     };
@@ -171,9 +171,9 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     if (!out->large()) {
         out->begin(out->size(), 0);
     } else {
-        if (!out->has_room()) peer.asking = name;
-        const std::uint64_t lead = std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
+        const std::uint64_t lead = lead_bytes();
         const bool longer = out->size() > lead;
+        if (!out->has_room()) peer.asking.begin(name, out->size(), !longer);
         if (longer) want_bulk(now);
         const bool bulk = longer && bulk_.state != Bulk::State::unavailable;
         out->begin(bulk ? lead : config_.limits.credit_first, next_tag(bulk));
@@ -181,8 +181,15 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     advance(run, dst, peer, name, now);
 }
 
+/// Of a large body, in its first frame.
+std::uint64_t LinkCore::lead_bytes() const noexcept {
+    return std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
+}
+
 bool LinkCore::may_begin(const Peer& peer, BodyName name, const OutgoingBody& out) const {
-    if (out.large() && peer.asking) return false;
+    if (out.large() &&
+        !peer.asking.may_begin(out.size(), out.size() <= lead_bytes(), config_.limits.credit_first))
+        return false;
     // counted from the oldest unanswered one: the receiver keeps no more numbers than that
     if (!name.reply && name.number - peer.answered_below() >= outstanding_requests_max)
         return false;
@@ -215,7 +222,7 @@ void LinkCore::begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now) {
 /// A body needs its turn no longer: it was answered, given up, or has got CREDIT. The next one
 /// begins.
 void LinkCore::done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
-    if (peer.asking == name) peer.asking.reset();
+    peer.asking.end(name);
     if (!peer.queue.empty()) begin_next(run, dst, peer, now);
 }
 
@@ -347,7 +354,7 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     } else if (out->grant(header.aux)) {
         advance(*run, header.src, peer, name, now);
     }
-    if (peer.asking == name) done_with(*run, header.src, peer, name, now);
+    if (peer.asking.end(name)) begin_next(*run, header.src, peer, now);
 }
 
 }  // namespace vflbus::bus

@@ -89,6 +89,7 @@ class LinkCore::AtUser {
         --account_->at_user;
         return true;
     }
+    [[nodiscard]] bool empty() const noexcept { return numbers_.empty(); }
     void clear() noexcept {
         if (account_ != nullptr) account_->at_user -= numbers_.size();
         numbers_.clear();
@@ -97,6 +98,60 @@ class LinkCore::AtUser {
   private:
     std::set<std::uint64_t> numbers_;
     std::shared_ptr<Account> account_;
+};
+
+/// Large bodies on their way to one peer that were begun and have no CREDIT so far. They bound what
+/// may pile up for it: one that is longer than its first part, and besides as many as leave whole
+/// with it and have `credit_first` bytes together.
+class LinkCore::Asking {
+  public:
+    [[nodiscard]] bool may_begin(std::uint64_t bytes, bool whole,
+                                 std::uint64_t credit_first) const noexcept {
+        if (!whole) return !longer_;
+        return whole_bytes_ == 0 || whole_bytes_ + bytes <= credit_first;
+    }
+    void begin(BodyName name, std::uint64_t bytes, bool whole) {
+        end(name);
+        bodies_.push_back({name, bytes, whole});
+        count(bodies_.back(), true);
+    }
+    /// False: it was none of them.
+    bool end(BodyName name) {
+        return end_if([&](const Body& body) { return body.name == name; });
+    }
+    /// Whoever asked has these replies.
+    bool end_replies(std::uint64_t below) {
+        return end_if(
+            [&](const Body& body) { return body.name.reply && body.name.number < below; });
+    }
+    void clear() noexcept { *this = Asking(); }
+
+  private:
+    struct Body {
+        BodyName name;
+        std::uint64_t bytes = 0;
+        bool whole = false;
+    };
+    template <class Which>
+    bool end_if(const Which& which) {
+        return std::erase_if(bodies_, [&](const Body& body) {
+                   if (!which(body)) return false;
+                   count(body, false);
+                   return true;
+               }) != 0;
+    }
+    void count(const Body& body, bool begins) noexcept {
+        if (!body.whole)
+            longer_ = begins;
+        else if (begins)
+            whole_bytes_ += body.bytes;
+        else
+            whole_bytes_ -= body.bytes;
+    }
+
+    std::vector<Body> bodies_;
+    std::uint64_t whole_bytes_ = 0;
+    bool longer_ = false;
 };
 
 struct LinkCore::Peer {
@@ -129,8 +184,8 @@ struct LinkCore::Peer {
     /// Heartbeats in a row in which it held room and sent next to nothing for it.
     unsigned idle_beats = 0;
     // -- bodies on their way to it
-    std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
-    std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
+    Asking asking;
+    std::deque<BodyName> queue;  ///< not begun; requests in order of their numbers
     /// No request of `pending` is due before that: where the peer stands among the deadlines.
     TimePoint look_at = TimePoint::max();
 
@@ -150,7 +205,7 @@ struct LinkCore::Peer {
         answers.clear();
         at_user.clear();
         std::erase_if(queue, [](const BodyName& name) { return name.reply; });
-        if (asking && asking->reply) asking.reset();
+        asking.end_replies(~std::uint64_t{0});
     }
     /// Whether a body that is not handed over yet has room.
     [[nodiscard]] bool holds_room() const {

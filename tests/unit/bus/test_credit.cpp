@@ -92,6 +92,32 @@ TEST_CASE_METHOD(SmallBudget, "a body of up to 64 KiB waits for nobody, of a lar
     nothing_sent();
 }
 
+TEST_CASE_METHOD(SmallBudget, "bodies that leave whole begin beside others, 1 MiB of them") {
+    own_run();
+    for (int i = 0; i < 5; ++i) ask(bulk_lead_bytes);
+    for (std::uint64_t n = 1; n <= 4; ++n) CHECK(left(Kind::request, n) == bulk_lead_bytes);
+    nothing_sent();
+    ask(10);
+    CHECK(left(Kind::request, 6) == 0);  // requests stay in order
+    SECTION("one of them gets credit") {
+        credit("member-1", 3, bulk_lead_bytes);
+    }
+    SECTION("one of them is answered, which says the same") {
+        reply("member-1", 2);
+        event<ReplyArrived>();
+    }
+    CHECK(left(Kind::request, 5) == bulk_lead_bytes);
+    CHECK(left(Kind::request, 6) == 10);
+    nothing_sent();
+    // they hold up no longer one, and it holds up none of them
+    ask(2 * MiB, "member-2");
+    ask(bulk_lead_bytes, "member-2");
+    CHECK(left(Kind::request, 1) == MiB);
+    CHECK(left(Kind::request, 2) == bulk_lead_bytes);
+    ask(2 * MiB, "member-2");
+    nothing_sent();
+}
+
 TEST_CASE_METHOD(SmallBudget, "only one body without credit asks for it, requests stay in order") {
     own_run();
     ask(2 * MiB);
@@ -357,6 +383,57 @@ TEST_CASE_METHOD(SmallBudget, "small bodies take no room and get no credit") {
     joined_run();
     for (std::uint64_t n = 1; n <= 16; ++n) request("master", n, 1, Bytes(credit_free_bytes));
     CHECK(link.reserved_bytes() == 0);
+    nothing_but_windows();
+}
+
+TEST_CASE_METHOD(SmallBudget, "a request that came whole gets credit when another one is at work") {
+    joined_run();
+    whole(asked(1), bulk_lead_bytes);
+    CHECK(event<RequestArrived>().number == 1);
+    CHECK(link.reserved_bytes() == 0);  // the event is gone, and its room with it
+    nothing_but_windows();              // its sender hears of it by the answer
+    whole(asked(2), bulk_lead_bytes);
+    expect_credit(2, bulk_lead_bytes);
+    CHECK(event<RequestArrived>().number == 2);
+    const NodeId master = node_id_of("master");
+    link.reply(run_of(1), master, 1, Bytes(1), now);
+    link.reply(run_of(1), master, 2, Bytes(1), now);
+    wire.frames.clear();
+    Header third = asked(3);
+    third.answered_below = 3;
+    whole(third, bulk_lead_bytes + 1);  // whole, and longer than what may go without CREDIT
+    expect_credit(3, bulk_lead_bytes + 1);
+    CHECK(event<RequestArrived>().number == 3);
+    link.reply(run_of(1), master, 3, Bytes(1), now);
+    wire.frames.clear();
+    // said again it is answered, as ever
+    whole(third, bulk_lead_bytes + 1);
+    expect_credit(3, credit_all);
+}
+
+TEST_CASE_METHOD(SmallBudget, "a reply that came whole gets credit when others are awaited") {
+    own_run();
+    ask(1);
+    ask(1);
+    wire.frames.clear();
+    whole(answered(1), bulk_lead_bytes);
+    expect_credit(1, bulk_lead_bytes);
+    CHECK(event<ReplyArrived>().number == 1);
+    whole(answered(2), bulk_lead_bytes);  // the last one
+    nothing_but_windows();
+    CHECK(event<ReplyArrived>().number == 2);
+}
+
+TEST_CASE_METHOD(SmallBudget, "an answer without credit makes way when its asker says it has it") {
+    joined_run();
+    for (std::uint64_t n = 1; n <= 5; ++n) request("master", n);
+    const NodeId master = node_id_of("master");
+    for (std::uint64_t n = 1; n <= 5; ++n)
+        link.reply(run_of(1), master, n, Bytes(bulk_lead_bytes), now);
+    for (std::uint64_t n = 1; n <= 4; ++n) CHECK(left(Kind::reply, n) == bulk_lead_bytes);
+    CHECK(left(Kind::reply, 5) == 0);
+    request("master", 6, 2);
+    CHECK(left(Kind::reply, 5) == bulk_lead_bytes);
     nothing_but_windows();
 }
 
