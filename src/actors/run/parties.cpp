@@ -169,7 +169,7 @@ void Parties::drop_requests(std::size_t party) {
 
 void Parties::begin_term() {
     for (Peer& peer : parties_) {
-        peer.joined = false;
+        peer.joined = peer.was_joined = false;
         peer.pending.clear();
     }
     outstanding_ = aside_ = 0;

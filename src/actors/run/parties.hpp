@@ -91,8 +91,9 @@ class Parties {
         NodeId node;
         std::string name;
         bool joined = false;
-        bool declined = false;  ///< in its last JOIN
-        bool held = false;      ///< ... it waits for somebody there to approve the run
+        bool was_joined = false;  ///< had joined this term when it was found to be gone
+        bool declined = false;    ///< in its last JOIN
+        bool held = false;        ///< ... it waits for somebody there to approve the run
         bool up = false;
         bool down = false;  ///< PEER_DOWN, and not back since
         TimePoint down_since{};

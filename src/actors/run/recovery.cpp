@@ -33,6 +33,7 @@ void Run::gone(std::size_t party, const PeerEvent& event) {
     peer.gone_by = event.reason;
     if (!started_) {
         if (peer.joined) log(Level::warn, peer.gone_words() + " again, before the start");
+        peer.was_joined = (peer.joined || peer.was_joined) && event.reason != Errc::refused;
         peer.joined = false;
         return;
     }

@@ -265,7 +265,12 @@ void Run::on_peer(Driver& driver, const PeerEvent& event) {
         case PeerEvent::What::up: {
             const bool restart = started_ && phase_ != Phase::releasing && event.incarnation != 0 &&
                                  event.incarnation != peer.incarnation;
-            return restart ? restarted(peer, event.incarnation) : back(peer);
+            if (restart) return restarted(peer, event.incarnation);
+            back(peer);
+            // it was silent for long and goes on in its session, where it has said JOIN already
+            if (started_ || !peer.was_joined || event.incarnation != peer.incarnation) return;
+            peer.joined = true;
+            return gather();
         }
         case PeerEvent::What::suspect:
             return warn_of(peer, event);

@@ -222,6 +222,34 @@ TEST_CASE("a member that goes and comes back before the start") {
     CHECK(play.play().code == Errc::ok);
 }
 
+TEST_CASE("a member that was silent for too long before the start does not have to join again") {
+    // it goes on in its session, in which it has said JOIN: the broker says that it is up, no more
+    Play play{World{}};
+    auto& harness = play.set();
+    bool first = false;
+    bool lost = false;
+    harness.on_join_hook = [&](std::size_t member, bus::Join&) {
+        first = first || member == 0;
+        if (member == 0 || lost) return true;
+        if (first) {
+            lost = true;
+            harness.later(
+                [&harness] {
+                    harness.peer(0, PeerEvent::What::down, std::chrono::seconds(10));
+                    harness.peer(0, PeerEvent::What::up);
+                },
+                0);
+        }
+        harness.later([&harness] { harness.join(1); }, 1);
+        return false;
+    };
+    CHECK(play.play().code == Errc::ok);
+    CHECK(lost);
+    CHECK(std::ranges::any_of(play.log, [](const std::string& line) {
+        return line.find("member-0 is gone again, before the start") != std::string::npos;
+    }));
+}
+
 TEST_CASE("a member that hung before the start does not have to join again") {
     Play play{World{}};
     auto& harness = play.set();
