@@ -542,6 +542,14 @@ void LinkCore::on_close(const Header& header, const Payload& body) {
     }
     if (confirmed && !run->closing) return;
     if (header.term < run->term) return;  // of a term that is over
+    if (run->ours && !confirmed && !run->closing) {
+        // An OPEN of ours that has passed this on the way would have opened the run again, and
+        // nobody would close it: so the broker hears that it is closed, until it confirms it.
+        events_.push_back(RunClosed{header.run, ending, false});
+        close_run(header.run, std::move(ending), time_);
+        run->given_up = true;  // the user has been told
+        return;
+    }
     if (!run->given_up) events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
     forget_run(header.run);
 }
@@ -634,7 +642,8 @@ void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::st
                                  now);
                 return;
             }
-            events_.push_back(RunClosed{header.run, Ending{code, std::move(sentence)}, false});
+            if (!run->given_up)
+                events_.push_back(RunClosed{header.run, Ending{code, std::move(sentence)}, false});
             return forget_run(header.run);
         default:
             return;

@@ -561,6 +561,38 @@ TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker ma
     }
 }
 
+TEST_CASE_METHOD(LinkFixture, "a run of ours that the broker closes is closed there once more") {
+    come_up();
+    own_run();
+    wire.frames.clear();
+    close(false);  // as owner_lost: an OPEN of ours may have passed it, and opened the run again
+    CHECK(event<RunClosed>().ending.code == Errc::diverged);
+    CHECK(expect(Kind::close).header.run == run_of(1));
+    now += std::chrono::seconds(1);
+    link.on_tick(now);
+    const auto closes = [&] {
+        return std::ranges::count_if(
+            wire.frames, [](const auto& sent) { return sent.header.kind == Kind::close; });
+    };
+    CHECK(closes() == 1);
+    SECTION("until it confirms it") {
+        close(true);
+    }
+    SECTION("or another one owns it by then") {
+        error(Errc::not_owner, run_of(1), 1);
+    }
+    SECTION("or it is opened in another term") {
+        own_run(2);
+        close(true);  // of the first
+        CHECK(link.request(run_of(1), node_id_of("member-1"), 300, Bytes(1), now));
+    }
+    no_event();
+    wire.frames.clear();
+    now += std::chrono::seconds(2);
+    link.on_tick(now);
+    CHECK(closes() == 0);
+}
+
 TEST_CASE("errors about a run of ours") {
     for (const Errc code : {Errc::stale_term, Errc::not_owner, Errc::wrong_source, Errc::too_many,
                             Errc::malformed_frame}) {
