@@ -19,7 +19,10 @@
 //
 // Descriptors are used again. The I/O thread tells of a closed one before it closes it, so whoever
 // reads the monitor to its end before a message is looked at never takes a new connection for an
-// old one; and nothing is cut whose inode is another one than when it was accepted. inproc has no
+// old one; and nothing is cut whose inode is another one than when it was accepted. (With two I/O
+// threads a connection that ends at once may be told as closed before it is told as accepted. What
+// then has its descriptor counts as a connection that says nothing. If that is one of the ROUTER's,
+// it is taken for closed when it is accepted itself, and its node says HELLO again.) inproc has no
 // descriptors: nothing is known of its connections.
 
 #include <sys/types.h>

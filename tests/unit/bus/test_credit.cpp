@@ -411,6 +411,21 @@ TEST_CASE_METHOD(SmallBudget, "a request that came whole gets credit when anothe
     expect_credit(3, credit_all);
 }
 
+TEST_CASE_METHOD(SmallBudget, "a request gets credit while an earlier answer waits") {
+    // or two nodes that ask each other for much at once would wait for each other
+    joined_run();
+    for (int i = 0; i < 4; ++i) ask(bulk_lead_bytes, "master");
+    for (std::uint64_t n = 1; n <= 4; ++n) CHECK(left(Kind::request, n) == bulk_lead_bytes);
+    whole(asked(1), bulk_lead_bytes);
+    CHECK(event<RequestArrived>().number == 1);
+    link.reply(run_of(1), node_id_of("master"), 1, Bytes(100'000), now);
+    CHECK(left(Kind::reply, 1) == 0);
+    nothing_but_windows();
+    whole(asked(2), bulk_lead_bytes);
+    expect_credit(2, bulk_lead_bytes);
+    CHECK(event<RequestArrived>().number == 2);
+}
+
 TEST_CASE_METHOD(SmallBudget, "a reply that came whole gets credit when others are awaited") {
     own_run();
     ask(1);
