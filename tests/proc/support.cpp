@@ -164,7 +164,7 @@ Finished run(const TempDir& dir, const Words& arguments, const Variables& variab
 std::string left_running(const TempDir& dir) {
     std::string found;
     // a killed parent's children need a moment to follow it
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto until = std::chrono::steady_clock::now() + patience;
     do {
         found.clear();
         for (const auto& entry : fs::directory_iterator("/proc")) {

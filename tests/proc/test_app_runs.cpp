@@ -55,7 +55,12 @@ class Bus {
     }
     Words ask(Words words) const { return with(std::move(words), {"--broker", address_}); }
     Json asked(Words words) const {
-        const Finished finished = run(dir_, ask(with(std::move(words), {"--json"})));
+        const bool stops = words.size() > 1 && words[1] == "stop";
+        const Words asking = ask(with(std::move(words), {"--json"}));
+        Finished finished = run(dir_, asking);
+        // a broker that is slow to answer is asked again; what stops a run is said once
+        for (int again = 0; again < 10 && !stops && finished.exit_code == 4; ++again)
+            finished = run(dir_, asking);
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
         return Json::parse(finished.out);
@@ -166,7 +171,9 @@ TEST_CASE("the log lines of a run of apps are followed, merged by time") {
     std::istringstream lines(followed.out);
     for (std::string line; std::getline(lines, line);)
         if (line.find(" node=node-a ") != std::string::npos) of_node += line + "\n";
-    CHECK(of_node == slurp(fs::path(dir / "runs") / run_id / "node-a" / "log"));
+    // (what the node has written after the follower's last question is in its log alone)
+    CHECK_FALSE(of_node.empty());
+    CHECK(slurp(fs::path(dir / "runs") / run_id / "node-a" / "log").starts_with(of_node));
     // the owner has ended with its run: what it wrote last is in its own log alone
     CHECK(followed.err.find("the last lines of server may be missing") != std::string::npos);
     bus.end();

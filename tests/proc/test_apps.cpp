@@ -100,7 +100,8 @@ TEST_CASE("what a handler may do wrong is told to its owner, and no other run no
     const TempDir dir;
     {
         AppBus bus(dir);
-        bus.node("node-a", "test_client", {"--node-config", "place=here"});
+        bus.node("node-a", "test_client",
+                 {"--node-config", "place=here", "--set", "bus.cancel_grace=10"});
         Process others(dir, bus.server("test_server", {"play=many", "total=2000", "label=quiet"}));
         const Finished trouble = bus.play("trouble");
         INFO(trouble.err);
@@ -225,7 +226,7 @@ TEST_CASE("main that throws, crashes or hangs ends its run by name, and nodes ar
     const TempDir dir;
     {
         AppBus bus(dir);
-        Process& node = bus.node("node-a", "test_client");
+        Process& node = bus.node("node-a", "test_client", {"--set", "bus.cancel_grace=10"});
         const Finished thrown = bus.play("throws");
         CHECK(thrown.exit_code == 5);
         CHECK(json_of(thrown)["status"] == "failed");

@@ -181,7 +181,7 @@ TEST_CASE("a member that never comes is named", "[bad_input]") {
     REQUIRE(broker.await_output("node up name=member-0", true));
     const Finished master =
         run(dir, {"actor", "--role", "master", "--config", "run.toml", "--broker", address, "--set",
-                  "bus.rendezvous_timeout=1.5", "--set", "bus.wait_report_interval=0.5"});
+                  "bus.rendezvous_timeout=10", "--set", "bus.wait_report_interval=0.5"});
     INFO(master.err);
     CHECK(master.exit_code == 4);
     CHECK(last_sentence(master.err).find("member-1") != std::string::npos);

@@ -242,7 +242,11 @@ void check_planted(const Planted& planted) {
     if (planted.prepare) planted.prepare(dir);
     std::map<std::string, ByHand::Party> parties;
     for (const auto& [who, words] : planted.flags) parties[who].words = words;
-    ByHand hand(dir, with(impatient, {"--set", "model.solver=sgd"}), parties, true);
+    // who comes late was stopped for longer than a link waits that is impatient
+    const Words pace = planted.comes_late ? Words{"--set", "bus.suspect_after=60", "--set",
+                                                  "bus.disconnect_idle_client_time=120"}
+                                          : impatient;
+    ByHand hand(dir, with(pace, {"--set", "model.solver=sgd"}), parties, true);
     const auto is_gone = [&](const std::string& who) {
         return std::find(planted.gone.begin(), planted.gone.end(), who) != planted.gone.end();
     };

@@ -93,6 +93,12 @@ void fills_up(const std::string& who) {
     const fs::path of_master = who == "master" ? elsewhere : run_dir(dir, "runs");
     REQUIRE(commits_beyond(*hand.master, of_master, 0));
     disk.fill();
+    // what a commit has replaced meanwhile gives its room back
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!hand.master->reap() && std::chrono::steady_clock::now() < until) {
+        disk.fill();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     const Finished finished = hand.master->wait();
     const std::string sentence = sentence_of(finished);
     INFO(finished.err);

@@ -69,7 +69,7 @@ TEST_CASE("a policy refuses with the rule's name", "[policy]") {
     CHECK(master.exit_code == 5);
     CHECK(sentence_of(master).find("rule columns_never") != std::string::npos);
     // the member says more, to its own people alone
-    const std::string told = all->members[0]->err();
+    const std::string told = all->members[0]->wait().err;
     // and at its start already that others could change what it says
     CHECK(told.find("policy.toml may be written by every user of this machine") !=
           std::string::npos);

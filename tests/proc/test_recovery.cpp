@@ -148,9 +148,9 @@ TEST_CASE("killed over tcp with keys, sealing and policies, at the start and at 
         INFO(victim);
         // as soon as it is there; then in the middle; then when model files are written
         REQUIRE(await(process, [&] { return child_of(process, victim) > 0; }));
-        ::kill(child_of(process, victim), SIGKILL);
+        if (const pid_t pid = child_of(process, victim); pid > 0) ::kill(pid, SIGKILL);
         REQUIRE(commits_beyond(process, run, 1000));
-        ::kill(child_of(process, victim), SIGKILL);
+        if (const pid_t pid = child_of(process, victim); pid > 0) ::kill(pid, SIGKILL);
         if (await(process, [&] { return !models(run).empty(); }))
             if (const pid_t pid = child_of(process, victim); pid > 0) ::kill(pid, SIGKILL);
         const Finished finished = process.wait();
@@ -311,7 +311,8 @@ TEST_CASE("a member that is stopped for a while goes on", "[recovery]") {
     const fs::path run = run_dir(dir, "runs");
     REQUIRE(commits_beyond(*hand.master, run, 0));
     hand.members[1]->signal(SIGSTOP);
-    std::this_thread::sleep_for(std::chrono::seconds(5));  // between suspect and lost
+    // between suspect and lost
+    REQUIRE(hand.master->await_output("member-1 has been silent for ", true));
     hand.members[1]->signal(SIGCONT);
     const Finished finished = hand.master->wait();
     INFO(finished.err);

@@ -214,7 +214,7 @@ TEST_CASE("the end of a group is orderly for those who answer, and sure for thos
     const auto ready = [](const Supervised& place) { return !place.child().output().empty(); };
     supervisor.wait_for([&] { return ready(polite) && ready(deaf); }, 20s);
     REQUIRE((ready(polite) && ready(deaf)));
-    supervisor.end(supervisor.all(), 500ms);
+    supervisor.end(supervisor.all(), 5s);
     CHECK_FALSE(cli::any_running(supervisor.all()));
     CHECK(polite.child().exit_status() == 130);
     CHECK(deaf.child().by_signal() == SIGKILL);

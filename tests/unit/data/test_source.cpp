@@ -81,11 +81,11 @@ TEST_CASE("a command has a time limit, and nothing of it is left behind") {
     const Scratch scratch;
     const std::string pid_file = (scratch.path / "pid").string();
     ReadOptions options = command("sleep 100 & echo $! >" + pid_file + "; echo id,x; sleep 100");
-    options.timeout = std::chrono::duration<double>(0.3);
+    options.timeout = std::chrono::duration<double>(3.0);
     const auto begin = std::chrono::steady_clock::now();
     const Failure failure = refusal_of(options);
-    CHECK_THAT(failure.sentence, Contains("did not end within 0.30 s (source_timeout)"));
-    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+    CHECK_THAT(failure.sentence, Contains("did not end within 3.00 s (source_timeout)"));
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(80));
     int pid = 0;
     std::ifstream(pid_file) >> pid;
     REQUIRE(pid > 0);

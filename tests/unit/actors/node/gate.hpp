@@ -12,7 +12,7 @@ namespace vflbus::actors {
 inline constexpr MessageType block_type = 300;
 inline constexpr MessageType note_type = 301;
 
-/// Opens once. `wait` gives up after 30 s and returns false, so that a test that fails does not
+/// Opens once. `wait` gives up after 200 s and returns false, so that a test that fails does not
 /// hang.
 class Gate {
   public:
@@ -23,7 +23,7 @@ class Gate {
     }
     bool wait() {
         std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, std::chrono::seconds(30), [this] { return open_; });
+        return changed_.wait_for(lock, std::chrono::seconds(200), [this] { return open_; });
     }
 
   private:

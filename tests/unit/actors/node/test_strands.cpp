@@ -306,7 +306,7 @@ class Asker final : public ServerApp {
         spec_.participants = {{"member-0", "member", 0}};
     }
     const RunSpec& spec() const override { return spec_; }
-    void on_opened(Driver& driver) override { driver.set_timer(driver.now() + seconds(40)); }
+    void on_opened(Driver& driver) override { driver.set_timer(driver.now() + seconds(250)); }
     void on_join(Driver& driver, NodeId node, const bus::Join&) override { next(driver, node); }
     void on_reply(Driver& driver, Message&& reply) override {
         if (!reply.has_content()) return driver.close(reply.error.code, reply.error.sentence);
