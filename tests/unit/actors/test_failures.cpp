@@ -231,20 +231,19 @@ TEST_CASE("a member that was silent for too long before the start does not have 
     harness.on_join_hook = [&](std::size_t member, bus::Join&) {
         first = first || member == 0;
         if (member == 0 || lost) return true;
-        if (first) {
-            lost = true;
-            harness.later(
-                [&harness] {
-                    harness.peer(0, PeerEvent::What::down, std::chrono::seconds(10));
-                    harness.peer(0, PeerEvent::What::up);
-                },
-                0);
-        }
-        harness.later([&harness] { harness.join(1); }, 1);
+        lost = first;
+        harness.later([&harness, lost] {
+            if (lost) {
+                harness.peer(0, PeerEvent::What::down, std::chrono::seconds(10));
+                harness.peer(0, PeerEvent::What::up);
+            }
+            harness.join(1);
+        });
         return false;
     };
     CHECK(play.play().code == Errc::ok);
     CHECK(lost);
+    for (const auto& line : play.log) UNSCOPED_INFO(line);
     CHECK(std::ranges::any_of(play.log, [](const std::string& line) {
         return line.find("member-0 is gone again, before the start") != std::string::npos;
     }));
