@@ -67,7 +67,8 @@ class ContainerRun {
           podman_(std::move(podman)),
           image_(image_or_default(arguments.container.image)),
           staging_(job.run_dir / "containers"),
-          network_("vflbus-" + job.run.hex().substr(0, 12)) {}
+          prefix_("vflbus-" + job.run.hex().substr(0, 12)),
+          network_(prefix_ + "-net-" + random_run_id().hex().substr(0, 6)) {}
 
     LocalOutcome run() {
         LocalOutcome outcome;
@@ -249,7 +250,7 @@ class ContainerRun {
 
     // -- while it runs -------------------------------------------------------------------
     [[nodiscard]] std::string container(const std::string& name) const {
-        return network_ + "-" + name;
+        return prefix_ + "-" + name;
     }
 
     [[nodiscard]] ContainerSpec spec(const std::string& name) const {
@@ -418,7 +419,11 @@ class ContainerRun {
     const ContainerJob& job_;
     Podman podman_;
     std::string image_;
-    fs::path staging_;  ///< per party: its configuration, and what it sees as the runs directory
+    fs::path staging_;    ///< per party: its configuration, and what it sees as the runs directory
+    std::string prefix_;  ///< of the names of containers, the same at each launch of the run
+    /// Its name, another one at each launch. Podman keeps by this name which addresses it has
+    /// given, and one given to a container whose start was broken off may never come back: the
+    /// broker of the next launch would not get its own.
     std::string network_;
     std::string broker_ip_;
     std::vector<std::string> names_;  ///< the broker, the master, the members, the arbiter
