@@ -107,24 +107,27 @@ class LinkCore::Asking {
   public:
     [[nodiscard]] bool may_begin(std::uint64_t bytes, bool whole,
                                  std::uint64_t credit_first) const noexcept {
-        if (!whole) return !longer_;
-        return whole_bytes_ == 0 || whole_bytes_ + bytes <= credit_first;
+        std::uint64_t of_whole = 0;
+        for (const Body& body : bodies_) {
+            if (!whole && !body.whole) return false;
+            if (body.whole) of_whole += body.bytes;
+        }
+        return !whole || of_whole == 0 || of_whole + bytes <= credit_first;
     }
     void begin(BodyName name, std::uint64_t bytes, bool whole) {
-        end(name);
         bodies_.push_back({name, bytes, whole});
-        count(bodies_.back(), true);
     }
     /// False: it was none of them.
     bool end(BodyName name) {
-        return end_if([&](const Body& body) { return body.name == name; });
+        return std::erase_if(bodies_, [&](const Body& body) { return body.name == name; }) != 0;
     }
     /// Whoever asked has these replies.
     bool end_replies(std::uint64_t below) {
-        return end_if(
-            [&](const Body& body) { return body.name.reply && body.name.number < below; });
+        return std::erase_if(bodies_, [&](const Body& body) {
+                   return body.name.reply && body.name.number < below;
+               }) != 0;
     }
-    void clear() noexcept { *this = Asking(); }
+    void clear() noexcept { bodies_.clear(); }
 
   private:
     struct Body {
@@ -132,26 +135,7 @@ class LinkCore::Asking {
         std::uint64_t bytes = 0;
         bool whole = false;
     };
-    template <class Which>
-    bool end_if(const Which& which) {
-        return std::erase_if(bodies_, [&](const Body& body) {
-                   if (!which(body)) return false;
-                   count(body, false);
-                   return true;
-               }) != 0;
-    }
-    void count(const Body& body, bool begins) noexcept {
-        if (!body.whole)
-            longer_ = begins;
-        else if (begins)
-            whole_bytes_ += body.bytes;
-        else
-            whole_bytes_ -= body.bytes;
-    }
-
     std::vector<Body> bodies_;
-    std::uint64_t whole_bytes_ = 0;
-    bool longer_ = false;
 };
 
 struct LinkCore::Peer {
