@@ -108,8 +108,8 @@ class ContainerRun {
         for (std::size_t i = 0; i < names_.size(); ++i)
             if (Result<> shown = show_metrics(names_[i], i); !shown) return shown;
         made_ = true;
-        const auto made = podman_({"network", "create", "--internal", "--disable-dns", "--label",
-                                   "vflbus.run=" + job_.run.hex(), network_});
+        const auto made = podman_(
+            {"network", "create", "--internal", "--disable-dns", "--label", run_label(), network_});
         if (!made) return tl::unexpected(made.error());
         const auto subnet =
             podman_({"network", "inspect", "--format", "{{(index .Subnets 0).Subnet}}", network_});
@@ -249,6 +249,7 @@ class ContainerRun {
     }
 
     // -- while it runs -------------------------------------------------------------------
+    [[nodiscard]] std::string run_label() const { return "vflbus.run=" + job_.run.hex(); }
     [[nodiscard]] std::string container(const std::string& name) const {
         return prefix_ + "-" + name;
     }
@@ -358,14 +359,16 @@ class ContainerRun {
     }
 
     // -- after ---------------------------------------------------------------------------
-    /// Of all containers and the network, as one line for a shell.
+    /// Of all containers and the network, as one line for a shell; also of networks of the run that
+    /// a launch which was killed has left.
     [[nodiscard]] std::string removal() const {
         std::string podman;
         for (const std::string& word : podman_.command({})) podman += "'" + word + "' ";
         std::string line = podman + "rm -f -i -v -t 0";
         for (const std::string& name : names_) line += " " + container(name);
-        return line + " >/dev/null 2>&1; " + podman + "network rm -f " + network_ +
-               " >/dev/null 2>&1";
+        return line + " >/dev/null 2>&1; for left in $(" + podman +
+               "network ls -q --filter label=" + run_label() + "); do " + podman +
+               "network rm -f $left; done >/dev/null 2>&1";
     }
 
     void remove_containers() {
