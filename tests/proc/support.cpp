@@ -161,6 +161,15 @@ Finished run(const TempDir& dir, const Words& arguments, const Variables& variab
     return Process(dir, arguments, variables).wait();
 }
 
+Finished ask_bus(const TempDir& dir, const Words& arguments) {
+    constexpr int no_answer = 4;
+    const bool stops = arguments.size() > 1 && arguments[1] == "stop";
+    Finished finished = run(dir, arguments);
+    for (int again = 0; again < 10 && !stops && finished.exit_code == no_answer; ++again)
+        finished = run(dir, arguments);
+    return finished;
+}
+
 std::string left_running(const TempDir& dir) {
     std::string found;
     // a killed parent's children need a moment to follow it

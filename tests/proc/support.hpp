@@ -76,6 +76,9 @@ class Process {
 };
 
 Finished run(const TempDir& dir, const Words& arguments, const Variables& variables = {});
+/// The same for a question to a bus: a broker that is slow to answer is asked again, ten times at
+/// most. What stops a run is said once.
+Finished ask_bus(const TempDir& dir, const Words& arguments);
 
 /// What a finished command must not leave: processes that know `dir`, sockets and other files in
 /// its $TMPDIR, half-written files. One line each; empty when all is well.

@@ -55,12 +55,7 @@ class Bus {
     }
     Words ask(Words words) const { return with(std::move(words), {"--broker", address_}); }
     Json asked(Words words) const {
-        const bool stops = words.size() > 1 && words[1] == "stop";
-        const Words asking = ask(with(std::move(words), {"--json"}));
-        Finished finished = run(dir_, asking);
-        // a broker that is slow to answer is asked again; what stops a run is said once
-        for (int again = 0; again < 10 && !stops && finished.exit_code == 4; ++again)
-            finished = run(dir_, asking);
+        const Finished finished = ask_bus(dir_, ask(with(std::move(words), {"--json"})));
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
         return Json::parse(finished.out);

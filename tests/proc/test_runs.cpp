@@ -82,11 +82,7 @@ class Bus {
     }
     Json asked(Words words) const {
         words.emplace_back("--json");
-        Finished finished = run(dir_, ask(words));
-        // a broker that is slow to answer is asked again; what stops a run is said once
-        const bool stops = words.size() > 1 && words[1] == "stop";
-        for (int again = 0; again < 10 && !stops && finished.exit_code == 4; ++again)
-            finished = run(dir_, ask(words));
+        const Finished finished = ask_bus(dir_, ask(words));
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
         return Json::parse(finished.out);
