@@ -52,7 +52,7 @@ std::array<Factor, prime_count> minus_inverse_of_t(std::uint32_t plain_bits) {
     std::array<Factor, prime_count> out;
     for (std::size_t i = 0; i < prime_count; ++i) {
         const Prime& prime = primes()[i];
-        const std::uint64_t inverse = prime.inverse_of(prime.power(2, plain_bits));
+        const std::uint64_t inverse = prime.power((prime.value() + 1) / 2, plain_bits);
         out[i] = prime.factor(prime.value() - inverse);
     }
     return out;
@@ -189,6 +189,12 @@ void expand_number(Seed zero_seed, std::uint64_t number, Polynomial& out) {
     Key of_all;
     std::ranges::copy(zero_seed, of_all.bytes().begin());
     expand_uniform(expand_key(of_all, label).bytes(), out);
+}
+
+/// Whether products with columns come without the encryption of zero, which is added later: for who
+/// watches what the key's owner could read. Where nobody does, it is one more product of the sum.
+bool zero_comes_later() {
+    return watch_of_answers != nullptr || VFLBUS_PLANTED(no_encryption_of_zero);
 }
 
 /// So many polynomials are kept at most, of 192 KiB each: for more, there is time enough in the
@@ -388,27 +394,24 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
                       std::span<const std::size_t> wanted, std::span<std::uint64_t> out) {
     const std::uint32_t bits = plan.answer_bits();
     const std::size_t a_bytes = packed_bytes(ring_size, bits);
-    std::vector<std::uint64_t> a(ring_size);
+    const std::span<std::uint64_t> a(open_a_.at(2), ring_size);  // of the prime that is not used
     std::vector<std::uint64_t> b(wanted.size());
     unpack_bits(answer.first(a_bytes), bits, a);
     unpack_bits(answer.subspan(a_bytes), bits, b);
     const Prime& first = primes()[0];
     const Prime& second = primes()[1];
-    open_b_.clear();
     std::array<std::vector<std::uint64_t>, 2> found;
     for (std::size_t i = 0; i < 2; ++i) {
         const Prime& prime = primes()[i];
-        const Factor high = prime.factor(prime.power(2, 32));
         std::uint64_t* const residues = open_a_.at(i);
-        for (std::size_t j = 0; j < ring_size; ++j) residues[j] = a[j] >> 32;
-        scale(prime, residues, high);
-        for (std::size_t j = 0; j < ring_size; ++j) residues[j] += a[j] & UINT32_MAX;
-        forward(prime, residues);
-        multiply_add(prime, residues, secret_.at(i), open_b_.at(i));
+        forward_wide(prime, a.data(), residues);
+        Factors both;
+        both.add(residues, secret_.at(i));
+        dot(prime, both.x, both.y, open_b_.at(i));
         found[i].resize(wanted.size());
         coefficients(plan.spacing(), prime, open_b_.at(i), prime.size_inverse(), wanted, found[i]);
     }
-    const Factor inverse_of_first =
+    static const Factor inverse_of_first =
         second.factor(second.inverse_of(first.value() % second.value()));
     const std::uint64_t both = first.value() * second.value();  // modulo 2^64
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -524,10 +527,12 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
                 for (std::size_t block = 0; block < plan.blocks(); ++block)
                     all.add(a_[block * plan.output_groups() + g].at(p),
                             factors_[f * plan.blocks() + block].at(p));
+                if (!zero_comes_later()) all.add(p1_.at(p), hides_[answer].u.at(p));
                 dot(primes()[p], all.x, all.y, sum.at(p));
             }
-            finish(plan, sum, p1_, hides_[answer].u, hides_[answer], /*products=*/true,
-                   parts_[answer]);
+            if (zero_comes_later())
+                add_zero(plan, sum, p1_, hides_[answer].u, true, parts_[answer]);
+            finish(plan, sum, hides_[answer], /*products=*/true, parts_[answer]);
         }
     });
     due_ = due;
@@ -552,9 +557,8 @@ void Ahead::make_packed_parts(const Plan& plan, const Due& due, const Answerer& 
     due_ = due;
 }
 
-void Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
-                   const Hide& with, bool products, Part& out) {
-    out.bytes.clear();
+void Ahead::add_zero(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
+                     bool products, Part& out) {
     out.bare.clear();
     if (watch_of_answers != nullptr) {
         Polynomial copy;
@@ -562,12 +566,14 @@ void Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const 
         inverse(copy, products);
         pack_rounded(plan, copy, std::vector<std::int32_t>(ring_size), out.bare);
     }
-    if (VFLBUS_PLANTED(no_encryption_of_zero)) {
-        inverse(a, products);
-        return pack_rounded(plan, a, std::vector<std::int32_t>(ring_size), out.bytes);
-    }
-    multiply_add(p1, u, a);
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(p1, u, a);
+}
+
+void Ahead::finish(const Plan& plan, Polynomial& a, const Hide& with, bool products, Part& out) {
+    out.bytes.clear();
     inverse(a, products);
+    if (VFLBUS_PLANTED(no_encryption_of_zero))
+        return pack_rounded(plan, a, std::vector<std::int32_t>(ring_size), out.bytes);
     pack_rounded(plan, a, with.errors.span(), out.bytes);
 }
 
@@ -578,7 +584,8 @@ Ahead::Part Ahead::finish_packed(const Plan& plan, Packer& packer, std::size_t a
     std::ranges::copy(with.u.words(), u.words().begin());
     to_montgomery(u);
     Part out;
-    finish(plan, merged.a, keys.zero_[1], u, with, /*products=*/false, out);
+    add_zero(plan, merged.a, keys.zero_[1], u, /*products=*/false, out);
+    finish(plan, merged.a, with, /*products=*/false, out);
     for (std::size_t p = 0; p < prime_count; ++p) {  // the offset carries P, which is 0 modulo P
         const Prime& prime = primes()[p];
         scale(prime, u.at(p), prime.factor(special_prime().value() % prime.value()));
@@ -713,16 +720,17 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
 }
 
 /// What hides an answer: drawn before, or now.
-const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& scratch) {
+const Ahead::Hide& Answerer::hide_of(const Work& work, std::size_t answer, Ahead::Hide& drawn,
+                                     Scratch& scratch) {
     if (work.hides[answer] != nullptr) return *work.hides[answer];
     AesStream random(work.seeds[answer]);
-    Ahead::draw(random, scratch.hide, work.plan->numbers_of(answer).powers.size(),
-                scratch.small.span());
-    return scratch.hide;
+    Ahead::draw(random, drawn, work.plan->numbers_of(answer).powers.size(), scratch.small.span());
+    return drawn;
 }
 
 /// scratch.sums = ciphertexts times the columns of one group of features, summed over the blocks of
-/// rows; the polynomials a only where their part was not made before.
+/// rows, and the encryptions of zero unless they come later; the polynomials a only where their
+/// part was not made before.
 void Answerer::multiply_group(const Work& work, std::size_t group, Scratch& scratch) const {
     const Plan& plan = *work.plan;
     scratch.sums.resize(plan.output_groups());
@@ -763,29 +771,44 @@ void Answerer::multiply_blocks(const Work& work, std::size_t first,
                                Scratch& scratch) const {
     std::vector<const std::uint64_t*> of_a;
     std::vector<const std::uint64_t*> of_b;
+    std::vector<const std::uint64_t*> all(factors.begin(), factors.end());
     for (std::size_t i = 0; i < factors.size(); ++i) {
         const auto& [a, b] = ciphertexts_[(first + i) * work.plan->output_groups() + output_group];
         of_a.push_back(a.at(prime));
         of_b.push_back(b.at(prime));
     }
+    if (first + factors.size() == work.plan->blocks() && !zero_comes_later()) {
+        of_a.push_back(zero_[1].at(prime));
+        of_b.push_back(zero_[0].at(prime));
+        all.push_back(scratch.hides[output_group]->u.at(prime));
+    }
     auto& [sum_a, sum_b] = scratch.sums[output_group];
     if (work.parts.empty())
-        dot(primes()[prime], {of_a, of_b}, factors, {sum_a.at(prime), sum_b.at(prime)}, first > 0);
+        dot(primes()[prime], {of_a, of_b}, all, {sum_a.at(prime), sum_b.at(prime)}, first > 0);
     else
-        dot(primes()[prime], of_b, factors, sum_b.at(prime), first > 0);
+        dot(primes()[prime], of_b, all, sum_b.at(prime), first > 0);
 }
 
 /// The answers of one group of features.
 void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) {
     const Plan& plan = *work.plan;
+    const std::size_t first = group * plan.output_groups();
+    scratch.drawn.resize(plan.output_groups());
+    scratch.hides.clear();
+    for (std::size_t g = 0; g < plan.output_groups(); ++g)
+        scratch.hides.push_back(&hide_of(work, first + g, scratch.drawn[g], scratch));
     multiply_group(work, group, scratch);
     for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-        const std::size_t answer = group * plan.output_groups() + g;
+        const std::size_t answer = first + g;
         const std::vector<std::size_t> wanted = plan.wanted(group, g);
-        const Ahead::Hide& with = hide_of(work, answer, scratch);
+        const Ahead::Hide& with = *scratch.hides[g];
         auto& [a, b] = scratch.sums[g];
-        if (work.parts.empty()) Ahead::finish(plan, a, zero_[1], with.u, with, true, scratch.part);
-        if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(zero_[0], with.u, b);
+        if (work.parts.empty()) {
+            if (zero_comes_later()) Ahead::add_zero(plan, a, zero_[1], with.u, true, scratch.part);
+            Ahead::finish(plan, a, with, true, scratch.part);
+        }
+        if (zero_comes_later() && !VFLBUS_PLANTED(no_encryption_of_zero))
+            multiply_add(zero_[0], with.u, b);
         std::array<SecretVector<std::uint64_t>, prime_count> found;
         std::array<std::span<const std::uint64_t>, prime_count> of_b;
         for (std::size_t i = 0; i < prime_count; ++i) {
@@ -848,7 +871,8 @@ void Answerer::multiply_leaves(Work& work, std::size_t leaf, Scratch& scratch) {
 
 void Answerer::finish_packed(Work& work, std::size_t answer) {
     const Plan& plan = *work.plan;
-    const Ahead::Hide& with = hide_of(work, answer, scratch_[0]);
+    scratch_[0].drawn.resize(std::max<std::size_t>(1, scratch_[0].drawn.size()));
+    const Ahead::Hide& with = hide_of(work, answer, scratch_[0].drawn[0], scratch_[0]);
     Ahead::Part made;
     if (work.parts.empty()) made = Ahead::finish_packed(plan, packer_, answer, *this, with);
     const Ahead::Part& part = work.parts.empty() ? made : work.parts[answer];

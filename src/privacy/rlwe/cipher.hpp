@@ -184,10 +184,12 @@ class Ahead {
         /// included. As many for each prime.
         SecretVector<std::uint64_t> offsets;
     };
-    /// a' = a P + p1 u + e1, rounded; `a` has the product and is left in another form. `u`: that of
-    /// `with`, with or without the factor that `a` lacks, as `products` says.
-    static void finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
-                       const Hide& with, bool products, Part& out);
+    /// a = a P + p1 u, where `a` has the product alone. `u`: with or without the factor that `a`
+    /// lacks, as `products` says.
+    static void add_zero(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
+                         bool products, Part& out);
+    /// a' = a P + p1 u + e1, rounded; `a` has the first two and is left in another form.
+    static void finish(const Plan& plan, Polynomial& a, const Hide& with, bool products, Part& out);
     /// The same of a packed answer, whose leaves are merged into the first one.
     static Part finish_packed(const Plan& plan, Packer& packer, std::size_t answer,
                               const Answerer& keys, const Hide& with);
@@ -281,11 +283,13 @@ class Answerer {
         std::vector<SecretVector<std::int32_t>> columns;   ///< by block
         std::vector<SecretVector<std::uint64_t>> factors;  ///< the same modulo one prime
         SecretVector<std::int32_t> small = SecretVector<std::int32_t>(ring_size);
-        Ahead::Hide hide;
+        std::vector<Ahead::Hide> drawn;         ///< by group of outputs
+        std::vector<const Ahead::Hide*> hides;  ///< these, or what was drawn before
         Ahead::Part part;
         CombinedColumns combined;
     };
-    static const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch);
+    static const Ahead::Hide& hide_of(const Work& work, std::size_t answer, Ahead::Hide& drawn,
+                                      Scratch& scratch);
     void multiply_group(const Work& work, std::size_t group, Scratch& scratch) const;
     void multiply_blocks(const Work& work, std::size_t first,
                          std::span<const std::uint64_t* const> factors, std::size_t output_group,

@@ -40,11 +40,10 @@ inline void coefficients(std::size_t spacing, const Prime& prime, std::uint64_t*
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = few[wanted[i] >> k];
 }
 
-/// Errors: malformed_message when one of these N numbers is not below its prime.
-inline Result<> check_below(const Prime& prime, const std::uint64_t* numbers) {
-    bool good = true;
-    for (std::size_t j = 0; j < ring_size; ++j) good &= numbers[j] < prime.value();
-    if (good) return {};
+/// Of N numbers of 47 bits. Errors: malformed_message when one is not below its prime.
+inline Result<> check_below(const Prime& prime, std::uint64_t* numbers) {
+    constexpr std::uint64_t all_bits = (std::uint64_t{1} << prime_bits) - 1;
+    if (cut_below(prime, all_bits, {numbers, ring_size})) return {};
     return fail(Errc::malformed_message, "a number of a ciphertext is not below its prime");
 }
 

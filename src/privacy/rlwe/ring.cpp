@@ -93,6 +93,7 @@ Prime::Prime(std::uint64_t p) : p_(p), roots_(ring_size), inverse_roots_(ring_si
     fill_last(inverse_roots_, last_[2], last_[3]);
     const auto word = static_cast<std::uint64_t>((Wide{1} << 52) % p);
     montgomery_factor_ = factor(word);
+    upper_half_ = factor((std::uint64_t{1} << 32) % p);
     const std::uint64_t size_inverse = inverse_of(ring_size);
     size_inverse_ = factor(size_inverse);
     product_inverse_ = factor(multiply(size_inverse, word));
@@ -162,8 +163,14 @@ void forward_encoded(const Prime& prime, const std::int64_t* x, Factor factor,
                      const std::int32_t* small, std::uint64_t* a) {
     loops().forward_encoded(prime, x, factor, small, a);
 }
+void forward_wide(const Prime& prime, const std::uint64_t* x, std::uint64_t* a) {
+    loops().forward_wide(prime, x, a);
+}
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale) {
     loops().inverse(prime, a, scale);
+}
+bool cut_below(const Prime& prime, std::uint64_t mask, std::span<std::uint64_t> numbers) {
+    return loops().cut_below(numbers.data(), numbers.size(), mask, prime.value());
 }
 namespace {
 /// [0, 2p) -> [0, p)
@@ -185,15 +192,11 @@ void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, 
                    std::span<std::uint64_t> out) {
     VFLBUS_ASSERT(k >= every_least && k <= ring_log_size && out.size() == ring_size >> k,
                   "a sum takes whole groups of neighbours");
-    const std::size_t together = std::size_t{1} << k;
     const std::size_t count = ring_size >> k;
     const std::uint64_t p = prime.value();
-    const Factor high = prime.factor(prime.power(2, 32));
-    for (std::size_t i = 0; i < count; ++i) {
-        std::uint64_t sum = 0;  // of up to 2^13 numbers below 2^47
-        for (std::size_t j = 0; j < together; ++j) sum += a[i * together + j];
-        out[i] = once_less(product(sum >> 32, high, p) + (sum & UINT32_MAX), p);
-    }
+    loops().sum_neighbours(a, std::size_t{1} << k, count, out.data());
+    for (std::uint64_t& sum : out)  // of up to 2^13 numbers below 2^47
+        sum = once_less(product(sum >> 32, prime.upper_half(), p) + (sum & UINT32_MAX), p);
     for (std::size_t blocks = count / 2, half = 1; blocks > 0; blocks /= 2, half *= 2)
         for (std::size_t i = 0; i < blocks; ++i) {
             const Factor& root = prime.inverse_roots()[blocks + i];

@@ -51,6 +51,8 @@ class Prime {
     [[nodiscard]] Factor factor(std::uint64_t value) const noexcept;
     /// 2^52 modulo p: products of `multiply_add` lack it.
     [[nodiscard]] Factor montgomery() const noexcept { return montgomery_factor_; }
+    /// 2^32 modulo p.
+    [[nodiscard]] Factor upper_half() const noexcept { return upper_half_; }
 
     // -- tables, for the loops --------------------------------------------------------
     /// 1/p modulo 2^52.
@@ -79,6 +81,7 @@ class Prime {
     Factor size_inverse_;
     Factor product_inverse_;
     Factor montgomery_factor_;
+    Factor upper_half_;
     std::vector<Factor> roots_;  ///< powers of a 2N-th root of 1, in bit-reversed order
     std::vector<Factor> inverse_roots_;
     std::array<std::vector<std::uint64_t>, 4> last_;
@@ -101,6 +104,8 @@ void forward_factor(const Prime& prime, const std::int32_t* small, std::uint64_t
 /// The same of x factor + small, for numbers x of any sign below 8 p, and |small| below p.
 void forward_encoded(const Prime& prime, const std::int64_t* x, Factor factor,
                      const std::int32_t* small, std::uint64_t* a);
+/// The same of numbers of up to 64 bits.
+void forward_wide(const Prime& prime, const std::uint64_t* x, std::uint64_t* a);
 /// Values below p -> coefficients below p, times `scale`, which has 1/N in it.
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale);
 /// The least k of inverse_every(): among 64 neighbours the transform has an order of its own.
@@ -109,6 +114,9 @@ inline constexpr std::uint32_t every_least = 6;
 /// every_least to 13. Takes N additions in place of the first k levels. `a` stays as it is.
 void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, Factor scale,
                    std::span<std::uint64_t> out);
+/// Cuts the numbers to the bits of `mask`: whether all are below the prime then.
+[[nodiscard]] bool cut_below(const Prime& prime, std::uint64_t mask,
+                             std::span<std::uint64_t> numbers);
 /// sum = sum + x y / 2^52 modulo p, all below p.
 void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                   std::uint64_t* sum);
@@ -189,7 +197,10 @@ struct Loops {
     void (*forward_factor)(const Prime&, const std::int32_t*, std::uint64_t*);
     void (*forward_encoded)(const Prime&, const std::int64_t*, Factor, const std::int32_t*,
                             std::uint64_t*);
+    void (*forward_wide)(const Prime&, const std::uint64_t*, std::uint64_t*);
     void (*inverse)(const Prime&, std::uint64_t*, Factor);
+    void (*sum_neighbours)(const std::uint64_t*, std::size_t, std::size_t, std::uint64_t*);
+    bool (*cut_below)(std::uint64_t*, std::size_t, std::uint64_t, std::uint64_t);
     void (*multiply_add)(const Prime&, const std::uint64_t*, const std::uint64_t*, std::uint64_t*);
     void (*multiply_subtract)(const Prime&, const std::uint64_t*, const std::uint64_t*,
                               std::uint64_t*);

@@ -296,6 +296,19 @@ void forward_encoded_all(const Prime& prime, const std::int64_t* x, Factor facto
     });
 }
 
+/// Of numbers of up to 64 bits: the upper half times 2^32 modulo p, and the lower one.
+template <class W>
+void forward_wide_all(const Prime& prime, const std::uint64_t* x, std::uint64_t* a) {
+    const Constants<W> c(prime);
+    const W value = W::set(prime.upper_half().value), ratio = W::set(prime.upper_half().ratio);
+    forward_of<W>(prime, a, c, [&](std::size_t i) {
+        const W number = W::load(x + i);
+        const W upper = W::template shift_right<32>(number);
+        const W lower = W::template shift_right<32>(W::template shift_left<32>(number));
+        return W::add(W::mask52(multiply(upper, value, ratio, c)), lower);
+    });
+}
+
 template <class W>
 void scale_all(const Prime& prime, std::uint64_t* a, Factor factor) {
     const Constants<W> c(prime);
@@ -311,6 +324,28 @@ void inverse_all(const Prime& prime, std::uint64_t* a, Factor factor) {
     inverse_two_levels<W>(a, 32, prime.inverse_roots(), c);
     inverse_two_levels<W>(a, 8, prime.inverse_roots(), c);
     inverse_last_levels<W>(a, prime.inverse_roots(), factor, c);
+}
+
+/// The compiler makes the vectors.
+template <class W>
+void sum_neighbours_all(const std::uint64_t* a, std::size_t together, std::size_t count,
+                        std::uint64_t* out) {
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint64_t sum = 0;
+        for (std::size_t j = 0; j < together; ++j) sum += a[i * together + j];
+        out[i] = sum;
+    }
+}
+
+/// The compiler makes the vectors.
+template <class W>
+bool cut_below_all(std::uint64_t* a, std::size_t count, std::uint64_t mask, std::uint64_t p) {
+    std::uint64_t above = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        a[i] &= mask;
+        above |= p - 1 - a[i];  // the highest bit is set where it wraps
+    }
+    return above >> 63 == 0;
 }
 
 /// x y / 2^52 modulo p, below p: Montgomery's reduction by one 52-bit word.
@@ -540,7 +575,10 @@ constexpr Loops loops_of() {
             forward_signed_all<W>,
             forward_factor_all<W>,
             forward_encoded_all<W>,
+            forward_wide_all<W>,
             inverse_all<W>,
+            sum_neighbours_all<W>,
+            cut_below_all<W>,
             multiply_add_all<W>,
             multiply_subtract_all<W>,
             scale_all<W>,

@@ -60,19 +60,14 @@ void sample_uniform(AesStream& stream, const Prime& prime, std::uint64_t* out) {
         const std::span<std::uint64_t> words(out + done, part);
         stream.fill(drawn);
         unpack_bits(drawn, drawn_bits, words);
-        std::uint64_t above = 0;
-        for (std::uint64_t& word : words) {
-            word &= mask;
-            above |= (p - 1 - word) >> 63;
-        }
         // one in 2^20 or fewer is not below the prime, and goes (they are public)
-        if (above != 0)
+        if (cut_below(prime, mask, words))
+            done += part;
+        else
             done += static_cast<std::size_t>(
                 std::remove_if(words.begin(), words.end(),
                                [p](std::uint64_t word) { return word >= p; }) -
                 words.begin());
-        else
-            done += part;
     }
 }
 

@@ -124,6 +124,49 @@ TEST_CASE("every 2^k-th coefficient is that of the whole transform") {
     }
 }
 
+TEST_CASE("numbers of 64 bits are transformed as what they are modulo the prime, on every path") {
+    const EachPath each;
+    const Prime& prime = primes()[GENERATE(0, 1, 2)];
+    Rng rng(31);
+    Words wide(ring_size);
+    for (auto& word : wide) word = rng.next();
+    wide[0] = UINT64_MAX;
+    wide[1] = prime.value();
+    wide[2] = UINT64_MAX << 32;
+    wide[3] = UINT32_MAX;
+    Words expected = wide;
+    for (auto& word : expected) word %= prime.value();
+    forward(prime, expected.data());
+    Words found(ring_size);
+    forward_wide(prime, wide.data(), found.data());
+    CHECK(found == expected);
+    forward_wide(prime, wide.data(), wide.data());  // in its own place as well
+    CHECK(wide == expected);
+}
+
+TEST_CASE("numbers are cut to a mask, and one that is not below the prime is seen at any place") {
+    const EachPath each;
+    const Prime& prime = primes()[1];
+    constexpr std::uint64_t mask = (std::uint64_t{1} << prime_bits) - 1;
+    Rng rng(32);
+    for (const std::size_t count : {1, 7, 8, 9, 512}) {
+        Words words(count);
+        for (auto& word : words) word = rng.below(prime.value()) | (rng.next() & ~mask);
+        Words expected = words;
+        for (auto& word : expected) word &= mask;
+        CHECK(cut_below(prime, mask, words));
+        CHECK(words == expected);
+        for (std::size_t at = 0; at < count; ++at)
+            for (const std::uint64_t bad : {prime.value(), mask}) {
+                Words one = expected;
+                one[at] = bad;
+                CHECK_FALSE(cut_below(prime, mask, one));
+                one[at] = prime.value() - 1;
+                CHECK(cut_below(prime, mask, one));
+            }
+    }
+}
+
 TEST_CASE("the ring has the answers of an independent program") {
     std::ifstream file(VFLBUS_RLWE_ANSWERS);
     std::string line;
