@@ -45,7 +45,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(late_word_believed, 12,
                "the broker takes what a process said before it ended for a sign that it lives"),
     VFLBUS_BUG(two_owners, 23, "the broker lets another node open a run that has an owner"),
-    VFLBUS_BUG(request_of_anybody, no_seed,
+    VFLBUS_BUG(request_of_anybody, 102,
                "a member does what another participant of its run asks for"),
     VFLBUS_BUG(runs_not_shared, 152, "one owner may have all runs that the broker takes"),
     VFLBUS_BUG(routed_without_join, 28,

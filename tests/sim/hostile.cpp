@@ -54,6 +54,22 @@ void Liar::begin(std::function<bool()> goes_on) {
     lie();
 }
 
+void Liar::ask_participants() {
+    for (auto& [id, run] : runs_)
+        for (const std::string& name : plan_.names) {
+            Header header;
+            header.kind = Kind::request;
+            header.src = id_;
+            header.dst = node_id_of(name);
+            if (header.dst == id_) continue;
+            header.run = id;
+            header.term = run.term;
+            header.request = header.answered_below = run.next++;
+            header.type = question;
+            say_whole(header, Bytes(sizeof(std::uint64_t)));
+        }
+}
+
 // -- what it knows -----------------------------------------------------------------------
 
 void Liar::learn(const Header& header, std::span<const std::uint8_t> body) {

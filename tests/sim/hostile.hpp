@@ -86,6 +86,8 @@ class Liar {
     [[nodiscard]] World::Hostile hooks();
     /// Lies from now on, again and again, while `goes_on()`.
     void begin(std::function<bool()> goes_on);
+    /// Asks all others in all its runs for an answer, as only their owners may.
+    void ask_participants();
 
   private:
     /// A run that it takes part in, or owns.

@@ -44,7 +44,16 @@ void Swarm::build_hostile(std::uint64_t seed) {
         liars_[i]->begin([this] { return !hostile_over_; });
     }
     if (plan_.hostile_member) world_.start(victim);
-    // its owner notices in the end; a draw of its own, so that other stories stay as they are
+    // draws of their own, so that other stories stay as they are
+    Rng asks(mix_seed(seed, 4100));
+    if (plan_.hostile_member && asks.below(4) == 0)
+        for (int i = 0; i < 8; ++i)
+            world_.after(milliseconds(300 + asks.below(10'000)), [this] {
+                if (hostile_over_ || !world_.running(hostile_member)) return;
+                ++count("a participant asks others");
+                liars_[0]->ask_participants();
+            });
+    // its owner notices in the end
     Rng revoked(mix_seed(seed, 4000));
     if (plan_.world.keys && plan_.hostile_owner && revoked.below(2) == 0)
         world_.after(milliseconds(300 + revoked.below(5'000)), [this] {
