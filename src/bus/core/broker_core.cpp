@@ -198,9 +198,17 @@ void BrokerCore::leave(Node& node, Errc code, TimePoint now) {
 /// The clock without the time that the loop has slept: when the whole machine was paused, so was
 /// the broker, and no node was silent for that time. All times in this class are of this clock.
 TimePoint BrokerCore::awake(TimePoint clock) {
+    constexpr std::size_t pauses_max = 64;
     const Duration check = config_.timings.check;
     const Duration late = clock - slept_ - last_tick_ - check;
-    if (late > check && !VFLBUS_PLANTED(lag_ignored)) slept_ += late;
+    if (late > check && !VFLBUS_PLANTED(lag_ignored)) {
+        slept_ += late;
+        pauses_.push_back({clock - slept_, slept_});
+        if (pauses_.size() > pauses_max) {
+            slept_before_pauses_ = pauses_.front().slept;
+            pauses_.pop_front();
+        }
+    }
     return now_ = clock - slept_;
 }
 

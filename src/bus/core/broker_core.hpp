@@ -291,6 +291,7 @@ class BrokerCore {
               TimePoint now);
     void note(Node& node);
     void note_sizes(TimePoint now);
+    /// Of a time of this class, which lacks what the loop has slept until then.
     [[nodiscard]] std::uint64_t wall_ms(TimePoint at) const;
 
     // -- sending: broker_routes.cpp ----------------------------------------------
@@ -346,8 +347,15 @@ class BrokerCore {
     std::map<Errc, std::uint64_t> refused_;  ///< counters_.refused by reason
     TimePoint started_;
     TimePoint last_tick_;
-    Duration slept_{};              ///< how much of the clock the loop has missed
-    std::uint64_t generation_ = 1;  ///< changes whenever a route may have changed
+    Duration slept_{};  ///< how much of the clock the loop has missed
+    /// A time that the loop slept: from `noticed` on, times of this class are `slept` behind.
+    struct Pause {
+        TimePoint noticed;
+        Duration slept{};
+    };
+    std::deque<Pause> pauses_;        ///< the last ones
+    Duration slept_before_pauses_{};  ///< at the ones before these
+    std::uint64_t generation_ = 1;    ///< changes whenever a route may have changed
     std::uint64_t next_session_ = 1;
     /// Whose connection takes no more at the moment, or was found to be gone.
     std::set<NodeId> blocked_;

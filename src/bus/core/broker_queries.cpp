@@ -243,6 +243,10 @@ void BrokerCore::give_up_waiting(TimePoint now) {
 
 std::uint64_t BrokerCore::wall_ms(TimePoint at) const {
     if (at == TimePoint{}) return 0;
+    Duration slept = slept_before_pauses_;
+    for (const Pause& pause : pauses_)
+        if (pause.noticed <= at) slept = pause.slept;
+    at += slept;
     return config_.wall_ms ? config_.wall_ms(at) : to_ms(at.time_since_epoch());
 }
 

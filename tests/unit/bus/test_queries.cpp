@@ -202,6 +202,32 @@ TEST_CASE_METHOD(LedgerFixture, "one asker has its share of the questions that w
     CHECK(ledger.asked.size() == queries_max + 2);
 }
 
+TEST_CASE_METHOD(LedgerFixture, "times of the wall have what the loop has slept until then") {
+    const auto of_wall = [](TimePoint at) {
+        return static_cast<std::uint64_t>(
+            std::chrono::duration_cast<milliseconds>(at.time_since_epoch()).count());
+    };
+    hello_of("early");
+    const std::uint64_t before = of_wall(now);
+    REQUIRE(ledger.nodes.size() == 1);
+    CHECK(ledger.nodes.back().first_seen_ms == before);
+    const auto pause = [&](int times) {
+        for (; times > 0; --times) {
+            now += seconds(60);
+            addressed->on_tick(now);
+        }
+    };
+    pause(3);
+    send("early", Kind::bye, encode_sentence("done"));
+    CHECK(ledger.nodes.back().name == "early");
+    CHECK(ledger.nodes.back().last_seen_ms == of_wall(now));
+    CHECK(ledger.nodes.back().first_seen_ms == before);
+    pause(80);  // more than are remembered one by one
+    hello_of("late");
+    CHECK(ledger.nodes.back().name == "late");
+    CHECK(ledger.nodes.back().first_seen_ms == of_wall(now));
+}
+
 TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and not per message") {
     hello_of("master");
     hello_of("member-0");
