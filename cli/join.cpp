@@ -97,6 +97,9 @@ Result<std::string> configured(const JoinArguments& arguments, const Joining& jo
     if (node.empty() && !(section.data.empty() && section.id.empty() && section.label.empty()))
         return fail(Errc::usage,
                     joining.line.name + " has no table: it is neither master nor member");
+    if (!section.label.empty() && !has(joining.line, "master"))
+        return fail(Errc::usage, "--label: " + joining.line.name +
+                                     " joins as a member, and only a master holds labels");
     return with_party_section(before, section, joining.config.string());
 }
 
@@ -209,7 +212,11 @@ Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
         return done;
     std::error_code ec;
     if (fs::exists(joining.staging, ec)) {
+        if (const auto end = static_cast<bus::Seconds>(answer.expires); end != 0)
+            if (auto done = bus::set_key_end(joining.staging, name, end); !done) return done;
         if (auto done = move_old_away(joining); !done) return done;
+        // what an unfinished rotation has made for the key before
+        fs::remove_all(joining.directory / ("rotating-" + name), ec);
         for (const fs::path& file : {bus::secret_key_path(joining.directory, name),
                                      bus::public_key_path(joining.directory, name)}) {
             auto text = read_file(joining.staging / file.filename());
@@ -229,7 +236,8 @@ Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
     }
     const auto before = read_file(joining.config);
     if (before && *before == joining.config_text) return {};
-    return write_file_atomically(joining.config, joining.config_text);
+    if (!before) return write_file_atomically(joining.config, joining.config_text);
+    return replace_file_of_others(joining.config, joining.config_text);
 }
 
 std::string next_command(const Joining& joining) {

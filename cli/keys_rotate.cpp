@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr mode_t mode_bits = S_IRWXU | S_IRWXG | S_IRWXO;
-
 /// Where the keys are, and where the new one lies until it counts.
 struct Rotation {
     std::string name;
@@ -33,21 +31,6 @@ struct Rotation {
     [[nodiscard]] fs::path secret() const { return bus::secret_key_path(directory, name); }
     [[nodiscard]] fs::path handed_out() const { return bus::public_key_path(directory, name); }
 };
-
-/// `file` belongs to whom `like` belongs, and is read by whom that is: root may exchange the key of
-/// a service, which has to read it.
-Result<> as_old(const fs::path& file, const fs::path& like) {
-    struct stat found{};
-    struct stat mine{};
-    if (::stat(like.c_str(), &found) == 0 && ::stat(file.c_str(), &mine) == 0 &&
-        ((mine.st_uid == found.st_uid && mine.st_gid == found.st_gid) ||
-         ::lchown(file.c_str(), found.st_uid, found.st_gid) == 0) &&
-        ::chmod(file.c_str(), found.st_mode & mode_bits) == 0)
-        return {};
-    return fail(Errc::io, "cannot give " + file.string() + " the owner and mode of " +
-                              like.string() + ": " + std::strerror(errno) +
-                              "; run this as the user whose key it is");
-}
 
 Result<> moved(const fs::path& from, const fs::path& to) {
     if (::rename(from.c_str(), to.c_str()) == 0) return {};
@@ -62,21 +45,21 @@ Result<> keep_old(const Rotation& rotation, const bus::SecretKeyFile& old) {
     std::error_code ec;
     for (const fs::path& made : {all, kept})
         if (fs::create_directory(made, ec))
-            if (const auto given = as_old(made, rotation.directory); !given) return given;
+            if (const auto given = give_as(made, rotation.directory); !given) return given;
     auto text = read_file(rotation.secret());
     if (!text) return tl::unexpected(text.error());
     const fs::path secret = bus::secret_key_path(kept, old.name);
     const auto copied = write_new_file(secret, *text, bus::secret_file_mode);
     sodium_memzero(text->data(), text->size());
     if (!copied) return tl::unexpected(copied.error());
-    if (const auto given = as_old(secret, rotation.secret()); !given) return given;
+    if (const auto given = give_as(secret, rotation.secret()); !given) return given;
     const fs::path handed_out = bus::public_key_path(kept, old.name);
     if (const auto written = write_new_file(
             handed_out, bus::public_file_text(bus::public_half(old)), bus::public_file_mode);
         !written)
         return tl::unexpected(written.error());
     std::error_code there;
-    return fs::exists(rotation.handed_out(), there) ? as_old(handed_out, rotation.handed_out())
+    return fs::exists(rotation.handed_out(), there) ? give_as(handed_out, rotation.handed_out())
                                                     : Result<>{};
 }
 
@@ -90,9 +73,9 @@ Result<> place_public(const Rotation& rotation, const bus::SecretKeyFile& key) {
         !written)
         return tl::unexpected(written.error());
     if (fs::exists(rotation.handed_out(), ec)) {
-        if (const auto given = as_old(next, rotation.handed_out()); !given) return given;
+        if (const auto given = give_as(next, rotation.handed_out()); !given) return given;
     } else {
-        if (const auto given = as_old(next, rotation.secret()); !given) return given;
+        if (const auto given = give_as(next, rotation.secret()); !given) return given;
         ::chmod(next.c_str(), bus::public_file_mode);
     }
     return moved(next, rotation.handed_out());
@@ -104,7 +87,7 @@ Result<> put_in_place(const Rotation& rotation, const bus::SecretKeyFile& old,
                       const bus::SecretKeyFile& fresh) {
     if (const auto kept = keep_old(rotation, old); !kept) return kept;
     const fs::path staged = bus::secret_key_path(rotation.aside, rotation.name);
-    if (const auto given = as_old(staged, rotation.secret()); !given) return given;
+    if (const auto given = give_as(staged, rotation.secret()); !given) return given;
     if (const auto done = moved(staged, rotation.secret()); !done) return done;
     sync_directory_of(rotation.secret());
     if (const auto done = place_public(rotation, fresh); !done) return done;
@@ -197,7 +180,16 @@ int rotate(const KeysRotateArguments& arguments, const std::string& broker,
                            rotation.aside.string() + "; run the same command again";
         return report_failure(arguments, failure);
     }
-    if (const auto done = put_in_place(rotation, keys->own, *fresh); !done) {
+    bus::SecretKeyFile counts = *fresh;  // with the end that the broker has given it
+    const auto done = [&]() -> Result<> {
+        if (end.answer->expires != 0) {
+            counts.expires = static_cast<bus::Seconds>(end.answer->expires);
+            if (auto set = bus::set_key_end(rotation.aside, rotation.name, counts.expires); !set)
+                return set;
+        }
+        return put_in_place(rotation, keys->own, counts);
+    }();
+    if (!done) {
         Failure failure = done.error();
         failure.hint = "the broker has the new key; mend this and run the same command again";
         return report_failure(arguments, failure);

@@ -53,6 +53,40 @@ Result<> write_file_atomically(const fs::path& path, std::string_view content) {
     return writer->finish();
 }
 
+Result<> give_as(const fs::path& file, const fs::path& like) {
+    struct stat found{};
+    struct stat mine{};
+    if (::stat(like.c_str(), &found) == 0 && ::stat(file.c_str(), &mine) == 0 &&
+        ((mine.st_uid == found.st_uid && mine.st_gid == found.st_gid) ||
+         ::lchown(file.c_str(), found.st_uid, found.st_gid) == 0) &&
+        ::chmod(file.c_str(), found.st_mode & (S_IRWXU | S_IRWXG | S_IRWXO)) == 0)
+        return {};
+    return fail(Errc::io, "cannot give " + file.string() + " the owner and mode of " +
+                              like.string() + ": " + std::strerror(errno) +
+                              "; run this as the user whose file that is");
+}
+
+Result<> replace_file_of_others(const fs::path& path, std::string_view content) {
+    std::error_code ec;
+    fs::path real = fs::canonical(path, ec);  // what a link leads to is replaced, not the link
+    if (ec) real = path;
+    const fs::path next = real.string() + ".tmp-" + std::to_string(::getpid());
+    ::unlink(next.c_str());
+    const auto written = write_new_file(next, content, S_IRUSR | S_IWUSR);
+    Result<> done;
+    if (!written)
+        done = tl::unexpected(written.error());
+    else if (auto given = give_as(next, real); !given)
+        done = given;
+    else if (::rename(next.c_str(), real.c_str()) != 0)
+        done = fail(Errc::io, because("cannot replace", real));
+    if (!done)
+        ::unlink(next.c_str());
+    else
+        sync_directory_of(real);
+    return done;
+}
+
 bool write_all(int fd, std::string_view content) noexcept {
     while (!content.empty()) {
         const ssize_t n = ::write(fd, content.data(), content.size());

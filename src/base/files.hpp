@@ -26,6 +26,13 @@ Result<> write_file_atomically(const std::filesystem::path& path, std::string_vi
 Result<bool> write_new_file(const std::filesystem::path& path, std::string_view content,
                             mode_t mode);
 
+/// `file` belongs to whom `like` belongs, and is read by whom that is: root may change what a
+/// service reads. Errors: io.
+Result<> give_as(const std::filesystem::path& file, const std::filesystem::path& like);
+/// A file that exists, whole and atomically, with the owner and mode that it has; of a link, what
+/// it leads to. Errors: io.
+Result<> replace_file_of_others(const std::filesystem::path& path, std::string_view content);
+
 /// All of it. False: errno says why.
 [[nodiscard]] bool write_all(int fd, std::string_view content) noexcept;
 /// The names in the directory of `path`, so that a loss of power leaves a new one. Best effort:

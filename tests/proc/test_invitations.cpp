@@ -213,6 +213,34 @@ TEST_CASE("a new key for an old name, and one that was revoked stays out", "[inv
     CHECK(back.exit_code == 7);
 }
 
+TEST_CASE("the files of a key have the end that the broker has given it", "[invitations]") {
+    const TempDir dir;
+    InvitingBroker bus(dir);
+    spit(dir / "shop.toml", "[data]\nid_salt = \"secret\"\n");
+    fs::permissions(dir / "shop.toml", fs::perms::owner_read | fs::perms::owner_write);
+    fs::create_directories(dir / "shop-keys/rotating-member-0");
+    const std::string line =
+        bus.invite("member-0", with(member_words("0"), {"--key-expires", "10d"}));
+    const Finished joined = bus.join(line, "shop");
+    INFO(joined.err);
+    REQUIRE(joined.exit_code == 0);
+    const std::size_t until = joined.err.find(", until ") + 8;
+    const std::string end = joined.err.substr(until, joined.err.find(';', until) - until);
+    for (const char* const file : {"member-0.pub", "member-0.key"})
+        CHECK(slurp(dir / ("shop-keys/" + std::string(file))).find("expires " + end) !=
+              std::string::npos);
+    // who may read the configuration stays as it was, and no earlier rotation goes on
+    CHECK(fs::status(dir / "shop.toml").permissions() ==
+          (fs::perms::owner_read | fs::perms::owner_write));
+    CHECK(slurp(dir / "shop.toml").find("id_salt = \"secret\"") != std::string::npos);
+    CHECK_FALSE(fs::exists(dir / "shop-keys/rotating-member-0"));
+    const Finished wrong = bus.join(bus.invite("member-1", member_words("1")), "other",
+                                    {"--data", "shop.csv", "--label", "y"});
+    CHECK(wrong.exit_code == 2);
+    CHECK(wrong.err.find("only a master holds labels") != std::string::npos);
+    bus.nothing_of("other");
+}
+
 TEST_CASE("a key is exchanged while its process runs, and the old one is revoked without harm",
           "[invitations]") {
     const TempDir dir;

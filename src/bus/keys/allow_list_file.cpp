@@ -60,7 +60,9 @@ Result<> write_for_reader(const fs::path& file, std::string_view content, const 
         ::unlink(temporary.c_str());
         return fail(Errc::io, "cannot replace " + file.string() +
                                   " by one that the same users can read: " + std::strerror(error) +
-                                  "; run this as the user that the broker runs as");
+                                  (error == EACCES || error == EPERM
+                                       ? "; run this as the user that the broker runs as"
+                                       : ""));
     };
     ::unlink(temporary.c_str());
     const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,

@@ -118,6 +118,41 @@ std::string public_file_text(const PublicKeyFile& key) {
            date_text(key.expires) + "\n";
 }
 
+namespace {
+
+/// To be wiped by who has it.
+std::string secret_file_text(const SecretKeyFile& key) {
+    return "# The key of " + key.name +
+           ". SECRET: it never leaves this machine; hand out the .pub file.\n" +
+           public_file_text(public_half(key)) + "secret " + text_of(key.pair.secret) + "\n";
+}
+
+Result<> replace_key_file(const fs::path& file, const std::string& text, mode_t mode) {
+    const fs::path next = file.string() + ".next";
+    ::unlink(next.c_str());  // of an attempt that was killed
+    const auto written = write_new_file(next, text, mode);
+    if (!written) return tl::unexpected(written.error());
+    if (::rename(next.c_str(), file.c_str()) != 0) return failed(file, "replace");
+    sync_directory_of(file);
+    return {};
+}
+
+}  // namespace
+
+Result<> set_key_end(const fs::path& directory, const std::string& name, Seconds expires) {
+    const fs::path secret = secret_key_path(directory, name);
+    auto key = read_secret_key(secret);
+    if (!key) return tl::unexpected(key.error());
+    if (key->expires == expires) return {};
+    key->expires = expires;
+    std::string text = secret_file_text(*key);
+    const auto done = replace_key_file(secret, text, secret_file_mode);
+    sodium_memzero(text.data(), text.size());
+    if (!done) return done;
+    return replace_key_file(public_key_path(directory, name), public_file_text(public_half(*key)),
+                            public_file_mode);
+}
+
 Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::string& name,
                                      Seconds expires) {
     if (!is_valid_node_name(name))
@@ -134,9 +169,7 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
                                   "it away");
     const SecretKeyFile made{name, make_key_pair(), expires};
     const std::string handed_out = public_file_text(public_half(made));
-    std::string secret = "# The key of " + name +
-                         ". SECRET: it never leaves this machine; hand out the .pub file.\n" +
-                         handed_out + "secret " + text_of(made.pair.secret) + "\n";
+    std::string secret = secret_file_text(made);
     const auto written = write_key_file(secret_key_path(directory, name), secret, secret_file_mode);
     sodium_memzero(secret.data(), secret.size());
     if (!written) return tl::unexpected(written.error());

@@ -59,6 +59,11 @@ std::string public_file_text(const PublicKeyFile& key);
 Result<SecretKeyFile> read_key_pair(const std::filesystem::path& directory,
                                     const std::string& name);
 
+/// The end of a pair that lies aside, as the broker has set it: what the files say is what counts.
+/// Errors: as of read_secret_key, io.
+Result<> set_key_end(const std::filesystem::path& directory, const std::string& name,
+                     Seconds expires);
+
 /// The names of all files of that extension in a directory, in order.
 std::vector<std::string> key_names(const std::filesystem::path& directory,
                                    std::string_view extension);

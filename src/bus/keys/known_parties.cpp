@@ -147,7 +147,9 @@ Result<> KnownParties::look_at_lines(int fd, const std::string& key_name, Known&
         return cannot("read " + file_.string() + " to its end", "it is too large", key_name);
     std::istringstream in(*text);
     std::string line;
+    std::size_t number = 0;
     while (std::getline(in, line)) {
+        ++number;
         if (line.size() > party_line_bytes_max)
             return cannot("read " + file_.string() + " to its end", "a line is too long", key_name);
         std::istringstream words(line);
@@ -158,6 +160,11 @@ Result<> KnownParties::look_at_lines(int fd, const std::string& key_name, Known&
         if (name != key_name && name != known.base) continue;
         const auto whole = parse_public_key(said);
         const std::string found = whole ? fingerprint_of(*whole) : parse_fingerprint(said);
+        if (found.empty())
+            return cannot("tell the key of " + name + " in line " + std::to_string(number) +
+                              " of " + file_.string(),
+                          said.empty() ? "it has none" : "it is neither a key nor a fingerprint",
+                          key_name);
         known.add(name == key_name ? known.own : known.of_base, found, file_.string());
     }
     return {};
@@ -245,8 +252,12 @@ Result<> KnownParties::note(const std::string& key_name, const PublicKey& key) {
     const std::string line =
         (known.ends_line ? "" : "\n") + key_name + " " + fingerprint_of(key) + "\n";
     errno = ENOSPC;  // of a write that is short
-    if (::write(file.fd, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-        return not_noted(errno);
+    if (::write(file.fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+        const int error = errno;
+        // half a line would be a key that is none
+        [[maybe_unused]] const int cut = ::ftruncate(file.fd, static_cast<off_t>(known.bytes));
+        return not_noted(error);
+    }
     log_("first seen: " + key_name + " with the key " + fingerprint_of(key) +
          "; compare it over the telephone (" + file_.string() + ")");
     return {};

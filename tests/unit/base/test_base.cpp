@@ -158,6 +158,19 @@ TEST_CASE("a written file is whole and leaves no temporary behind") {
     CHECK(read_file(dir.path / "none").error().code == Errc::io);
 }
 
+TEST_CASE("a file that is replaced keeps its mode, also behind a link") {
+    TemporaryDirectory dir;
+    REQUIRE(write_file_atomically(dir.path / "real", "old"));
+    fs::permissions(dir.path / "real", fs::perms::owner_read | fs::perms::owner_write);
+    fs::create_symlink("real", dir.path / "link");
+    REQUIRE(replace_file_of_others(dir.path / "link", "new"));
+    CHECK(fs::is_symlink(dir.path / "link"));
+    CHECK(read_file(dir.path / "real").value() == "new");
+    CHECK(fs::status(dir.path / "real").permissions() ==
+          (fs::perms::owner_read | fs::perms::owner_write));
+    CHECK(std::distance(fs::directory_iterator(dir.path), fs::directory_iterator{}) == 2);
+}
+
 TEST_CASE("a symlink stays, and what it points to is written") {
     TemporaryDirectory dir;
     REQUIRE(write_file_atomically(dir.path / "sub" / "real", "old"));

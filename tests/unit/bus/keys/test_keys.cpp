@@ -87,6 +87,22 @@ TEST_CASE("dates and periods", "[keys]") {
     CHECK(from_now(noon - 3 * 3600, noon) == "3 hours ago");
 }
 
+TEST_CASE("the end of a pair becomes the one that its broker has set", "[keys]") {
+    const KeyDirectory dir;
+    const auto made = make_key_files(dir.path, "member-0", noon);
+    REQUIRE(made.has_value());
+    REQUIRE(set_key_end(dir.path, "member-0", noon + 86'400));
+    const auto secret = read_secret_key(secret_key_path(dir.path, "member-0"));
+    const auto handed_out = read_public_key(public_key_path(dir.path, "member-0"));
+    REQUIRE(secret.has_value());
+    REQUIRE(handed_out.has_value());
+    CHECK(secret->expires == noon + 86'400);
+    CHECK(handed_out->expires == noon + 86'400);
+    CHECK(handed_out->key == made->pair.public_key);
+    CHECK(entries_of(dir.path).size() == 2);
+    CHECK_FALSE(set_key_end(dir.path, "member-1", noon).has_value());
+}
+
 TEST_CASE("key files: the secret is for its owner alone, and nothing is written over", "[keys]") {
     const KeyDirectory dir;
     const auto made = make_key_files(dir.path / "keys", "member-0", noon);

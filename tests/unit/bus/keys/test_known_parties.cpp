@@ -112,6 +112,16 @@ TEST_CASE_METHOD(Fixture, "a key that cannot be noted is refused, and so is all 
     CHECK_FALSE(fs::file_size(path / known_parties_name) > 10'100);
 }
 
+TEST_CASE_METHOD(Fixture, "a line without a key that is one is told with its number") {
+    line("# by hand");
+    line(GENERATE(as<std::string>(), "member-0", "member-0 OKOQ-V5DL"));
+    const std::string sentence = why(known().meet("member-0", one));
+    INFO(sentence);
+    CHECK(has(sentence, "line 2 of " + (path / known_parties_name).string()));
+    CHECK_FALSE(has(sentence, "stands between"));
+    CHECK(known().meet("member-1", one));
+}
+
 TEST_CASE_METHOD(Fixture, "what is there and cannot be looked at is not a first time") {
     line("member-0 " + fingerprint_of(one));
     SECTION("the file leads nowhere") {
