@@ -161,7 +161,10 @@ Result<std::string> table_of(const GrantArguments& arguments) {
 Result<> change_grant(const GrantArguments& arguments, const fs::path& state_dir) {
     policy::Grant grant;
     grant.owner = arguments.owner;
-    grant.fingerprint = arguments.key;
+    grant.fingerprint = bus::parse_fingerprint(arguments.key);
+    if (grant.fingerprint.empty() && !arguments.key.empty())
+        return fail(Errc::usage, "--key " + arguments.key +
+                                     " is no fingerprint; `vflbus keys fingerprint` says one");
     grant.by = this_user();
     if (!is_valid_node_name(grant.owner))
         return fail(Errc::usage, arguments.owner + " is no name of a node");
@@ -174,18 +177,34 @@ Result<> change_grant(const GrantArguments& arguments, const fs::path& state_dir
     auto table = table_of(arguments);
     if (!table) return tl::unexpected(table.error());
     grant.table = std::move(*table);
+    // without --key a withdrawal takes the grants of all keys: none is left that still counts
     const auto same = [&](const policy::Grant& other) {
         return other.table == grant.table && other.owner == grant.owner &&
-               other.fingerprint == grant.fingerprint;
+               ((arguments.withdraw && grant.fingerprint.empty()) ||
+                other.fingerprint == grant.fingerprint ||
+                policy::same_key(other.fingerprint, grant.fingerprint));
     };
+    bool recorded = false;
     const auto change = [&](std::vector<policy::Grant>& grants) -> Result<> {
         const std::size_t taken = std::erase_if(grants, same);
         if (arguments.withdraw && taken == 0)
-            return fail(Errc::usage, grant.table + " is not granted to " + grant.owner);
+            return fail(Errc::usage, grant.table + " is not granted to " + grant.owner +
+                                         (grant.fingerprint.empty() ? "" : " with that key"));
         if (!arguments.withdraw) grants.push_back(grant);
-        return record(state_dir, arguments.withdraw ? "grant withdrawn" : "grant", about(grant));
+        auto done =
+            record(state_dir, arguments.withdraw ? "grant withdrawn" : "grant", about(grant));
+        recorded = done.has_value();
+        return done;
     };
-    return policy::change_grants(policy::policy_directory(state_dir), change);
+    auto changed = policy::change_grants(policy::policy_directory(state_dir), change);
+    if (!changed && recorded) {
+        // it stands in the audit log already: the log says that nothing came of it
+        Json line = about(grant);
+        line["why"] = changed.error().sentence;
+        (void)record(state_dir,
+                     arguments.withdraw ? "grant withdrawal not stored" : "grant not stored", line);
+    }
+    return changed;
 }
 
 }  // namespace
@@ -227,6 +246,13 @@ int run(const GrantArguments& arguments) {
     const auto changed = change_grant(arguments, *node);
     if (changed && made && !arguments.json)
         note(arguments, "made " + node->string() + ", as that node had no directory yet");
+    if (changed && arguments.json)
+        print(JsonObject()
+                  .add("status", arguments.withdraw ? "withdrawn" : "granted")
+                  .add("table", data::absolute_location(arguments.table))
+                  .add("owner", arguments.owner)
+                  .text() +
+              "\n");
     return report_end(arguments, changed ? Failure{Errc::ok, {}} : changed.error());
 }
 

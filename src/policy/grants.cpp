@@ -6,6 +6,7 @@
 
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/node_names.hpp"
 #include "policy/policy.hpp"
 #include "policy/turn.hpp"
 
@@ -66,7 +67,10 @@ Result<> change_grants(const std::filesystem::path& directory,
 bool granted(const std::vector<Grant>& grants, const std::string& table, const Owner& owner,
              std::int64_t now_ms) {
     return std::ranges::any_of(grants, [&](const Grant& grant) {
-        return grant.table == table && grant.owner == owner.name && now_ms < grant.until_ms &&
+        // processes of an owner, such as those of runs that it submits, have names made of its own
+        const bool of_owner =
+            grant.owner == owner.name || grant.owner == without_suffix(owner.name);
+        return grant.table == table && of_owner && now_ms < grant.until_ms &&
                (grant.fingerprint.empty() || same_key(grant.fingerprint, owner.fingerprint));
     });
 }

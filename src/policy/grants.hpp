@@ -15,7 +15,7 @@ namespace vflbus::policy {
 
 struct Grant {
     std::string table;  ///< as the party's section of the configuration names its file, absolute
-    std::string owner;  ///< node name
+    std::string owner;  ///< node name; counts for processes whose names are made of it as well
     std::string fingerprint;    ///< empty: of any key
     std::int64_t until_ms = 0;  ///< since 1970; not any more from then on
     std::string by;             ///< who said so at the member

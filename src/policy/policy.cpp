@@ -380,8 +380,11 @@ std::string_view name_of(Use use) noexcept {
 }
 
 const Section* Policy::section_of(const Owner& owner) const {
+    // processes of an owner, such as those of runs that it submits, have names made of its own
     for (const Section& section : sections)
-        if (fits_any(section.owners, owner.name)) return &section;
+        if (fits_any(section.owners, owner.name) ||
+            fits_any(section.owners, without_suffix(owner.name)))
+            return &section;
     return nullptr;
 }
 

@@ -286,6 +286,17 @@ TEST_CASE("a table is granted before the first run, by its name or as a command"
     }
     CHECK(grant({"exec:cat a.csv", "bank", "--withdraw"}).exit_code == 0);
     CHECK(grant({"--json"}).out.find("exec:") == std::string::npos);
+    // a grant that is taken back counts for no key any more
+    const std::string key = "OKOQ-V5DL-2Q3A-7MZK-44XE-QJ2B";
+    CHECK(grant(with({"a.csv"}, with(until, {"--key", "nonsense"}))).exit_code == 2);
+    const Finished bound = grant(with({"a.csv"}, with(until, {"--key", key, "--json"})));
+    CAPTURE(bound.err);
+    CHECK(bound.exit_code == 0);
+    CHECK(bound.out.find("\"status\": \"granted\"") != std::string::npos);
+    const Finished taken = grant({"a.csv", "bank", "--withdraw", "--json"});
+    CHECK(taken.out.find("\"status\": \"withdrawn\"") != std::string::npos);
+    CHECK(grant({"--json"}).out.find("/a.csv\"") == std::string::npos);
+    CHECK(grant({"a.csv", "bank", "--withdraw"}).exit_code == 2);
     // a place that is not there is no node where nothing waits
     CHECK(run(dir, {"approve", "--state-dir", dir / "typo"}).exit_code == 2);
 }

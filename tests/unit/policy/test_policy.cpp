@@ -255,4 +255,19 @@ TEST_CASE("a grant is of a table, to an owner, until a moment", "[policy]") {
     CHECK_FALSE(granted(grants, "/x.csv", {"bank", ""}, 999));
     CHECK(granted(grants, "/u.csv", {"bank", "key"}, 999));
     CHECK_FALSE(granted(grants, "/u.csv", {"bank", ""}, 999));
+    // a run that the bank submits
+    CHECK(granted(grants, "/t.csv", {"bank-1f0c9a33", ""}, 999));
+    CHECK_FALSE(granted(grants, "/t.csv", {"bank-north", ""}, 999));
+    CHECK_FALSE(granted(grants, "/u.csv", {"bank-1f0c9a33", ""}, 999));
+}
+
+TEST_CASE("the section of an owner is that of the runs that it submits", "[policy]") {
+    const auto policy =
+        parse_policy("[banks]\nowners = [\"bank\"]\n[rest]\nowners = [\"*\"]\n", "p.toml");
+    REQUIRE(policy);
+    const auto section = [&](const char* name) { return policy->section_of({name, ""})->name; };
+    CHECK(section("bank") == "banks");
+    CHECK(section("bank-1f0c9a33") == "banks");
+    CHECK(section("bank-north") == "rest");
+    CHECK(section("shop-1f0c9a33") == "rest");
 }
