@@ -38,6 +38,17 @@ std::string members_text(const Json& line) {
     return printable(text);
 }
 
+/// Empty for a line that has no text there.
+std::string text_of(const Json& line, const char* key) {
+    const Json* const value = line.find(key);
+    return value != nullptr && value->is_string() ? printable(value->get<std::string>())
+                                                  : std::string();
+}
+
+std::string what_of(const Json& line) {
+    return text_of(line, line.find("decision") != nullptr ? "decision" : "event");
+}
+
 }  // namespace
 
 int run(const AuditVerifyArguments& arguments) {
@@ -86,10 +97,10 @@ int run(const AuditShowArguments& arguments) {
             print(whole ? text + "\n" : std::string());
         else if (!whole)
             print("(torn: " + std::to_string(text.size()) + " bytes)\n");
+        else if (text_of(line, "time").empty() || what_of(line).empty())
+            print("(broken: " + printable(text) + ")\n");
         else
-            print(line.value("time", "") + "  " +
-                  line.value("decision", line.value("event", "").c_str()) + members_text(line) +
-                  "\n");
+            print(text_of(line, "time") + "  " + what_of(line) + members_text(line) + "\n");
     }
     return 0;
 }
