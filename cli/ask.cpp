@@ -58,7 +58,8 @@ Failure nobody_answers(const config::Config& config, const std::string& why) {
 
 }  // namespace
 
-Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal& stop) {
+Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal& stop,
+                             bool* turned_away) {
     if (surely_nobody(config.bus.broker)) return tl::unexpected(nobody_answers(config, {}));
     Asker asker;
     asker.stop_ = &stop;
@@ -91,6 +92,7 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
         if (asker.fatal_) return tl::unexpected(*asker.fatal_);
         if (stop.stopped()) return fail(Errc::cancelled, "interrupted");
         if (clock_now() < until) continue;
+        if (turned_away != nullptr) *turned_away = asker.loop_->turned_away();
         return tl::unexpected(nobody_answers(config, asker.loop_->trouble()));
     }
     return asker;

@@ -28,7 +28,9 @@ class Asker {
   public:
     /// Errors: unreachable, naming the address, when the broker does not answer within 3 s;
     /// address; cancelled.
-    static Result<Asker> connect(const config::Config& config, const bus::StopSignal& stop);
+    /// `turned_away`: set where that is because of who answers there, and not because nobody does.
+    static Result<Asker> connect(const config::Config& config, const bus::StopSignal& stop,
+                                 bool* turned_away = nullptr);
 
     Asker(Asker&&) noexcept = default;
     Asker& operator=(Asker&&) noexcept = default;

@@ -114,12 +114,13 @@ Result<RunFinder> RunFinder::make(const RunQuestion& question, const bus::StopSi
     RunFinder finder;
     finder.config_ = std::move(*config);
     if (question.local) return finder;
-    auto asker = Asker::connect(finder.config_, stop);
+    bool turned_away = false;
+    auto asker = Asker::connect(finder.config_, stop, &turned_away);
     if (asker) {
         finder.asker_.emplace(std::move(*asker));
         return finder;
     }
-    if (asker.error().code != Errc::unreachable ||
+    if (asker.error().code != Errc::unreachable || turned_away ||
         local_runs(finder.config_.output.runs_dir).empty())
         return tl::unexpected(asker.error());
     finder.remark_ = "no broker answers at " + finder.config_.bus.broker +

@@ -115,10 +115,11 @@ int run(const RunsArguments& arguments) {
     if (arguments.local) return list_local(arguments, *config);
     bus::StopSignal stop;
     const SignalScope signals(stop);
-    auto asker = Asker::connect(*config, stop);
+    bool turned_away = false;
+    auto asker = Asker::connect(*config, stop, &turned_away);
     if (!asker) {
-        const bool lie_here =
-            asker.error().code == Errc::unreachable && !local_runs(config->output.runs_dir).empty();
+        const bool lie_here = asker.error().code == Errc::unreachable && !turned_away &&
+                              !local_runs(config->output.runs_dir).empty();
         if (!lie_here) return report_failure(arguments, asker.error());
         note(arguments, "no broker answers at " + config->bus.broker + "; these runs lie in " +
                             config->output.runs_dir);

@@ -74,7 +74,10 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
             // thread may have replaced the socket meanwhile, or taken what woke us
             if (!receive_one(now)) receive_bulk(now);
         }
-        if (handshakes_ && !core_.up()) trouble_ = handshakes_->read();
+        if (handshakes_ && !core_.up()) {
+            trouble_ = handshakes_->read();
+            turned_away_ = !trouble_.empty();
+        }
         if (handshakes_ && core_.up()) handshakes_.reset();  // it got in
         if (pending_) {
             if (const auto known = pending_->answer())
@@ -101,6 +104,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     }
 
     std::string trouble() const override { return trouble_; }
+    bool turned_away() const override { return turned_away_; }
 
   private:
     static constexpr int burst_messages = 64;
@@ -263,6 +267,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     std::optional<Lookup> pending_;
     TimePoint pending_until_{};
     std::string trouble_;
+    bool turned_away_ = false;
     int wake_;
 };
 

@@ -43,6 +43,8 @@ class LinkLoop {
     virtual void close() = 0;
     /// Why the last attempt to reach the broker failed; empty when nothing is known to be wrong.
     [[nodiscard]] virtual std::string trouble() const = 0;
+    /// Whether that is because of who answers there, such as a broker that does not let the key in.
+    [[nodiscard]] virtual bool turned_away() const = 0;
 };
 
 }  // namespace vflbus::bus

@@ -48,6 +48,7 @@ class ScriptedLoop final : public bus::LinkLoop, public bus::LinkFixture {
     }
     void close() override {}
     [[nodiscard]] std::string trouble() const override { return {}; }
+    bool turned_away() const override { return false; }
 
     /// Waits with the node's lock released.
     void await_wake(std::unique_lock<std::mutex>& held) {
