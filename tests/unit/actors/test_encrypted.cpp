@@ -62,6 +62,47 @@ TEST_CASE("encrypted trainings: all tasks, both solver families, the same bits w
     }
 }
 
+TEST_CASE("a column that two parties have gets no weight for what is rounded of it") {
+    World world = encrypted_world(vflbus::Task::logistic, config::Solver::lbfgs);
+    world.shared = true;
+    world.members = 1;
+    world.features = 2;
+    world.rows = 60;
+    Play honest(world);
+    set_up(honest);
+    honest.config.run.protocol = config::Protocol::honest;
+    honest.config.model.l2 = 0;
+    honest.config.model.tolerance = 1e-9;
+    REQUIRE(honest.play().code == Errc::ok);
+    Play play(world);
+    play.config.model.l2 = 0;
+    play.config.model.tolerance = 1e-9;
+    train_encrypted(play);
+    // of such a column only the sum of both weights is determined: how it is shared out is up to
+    // rounding, within bounds
+    const auto expected = std::array{honest.part(0).weights, honest.part(1).weights};
+    const auto weights = std::array{play.part(0).weights, play.part(1).weights};
+    REQUIRE(weights[0].size() == 2);
+    REQUIRE(weights[1].size() == 2);
+    for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(weights[0][i] + weights[1][i] ==
+              Approx(expected[0][i] + expected[1][i]).margin(2e-3));
+        CHECK(weights[0][i] == Approx(expected[0][i]).margin(.1));
+    }
+}
+
+TEST_CASE("a penalty that leaves nothing of masked scores is refused, by name") {
+    World world = encrypted_world(vflbus::Task::logistic, config::Solver::lbfgs);
+    Play play(world);
+    set_up(play);
+    play.config.run.protocol = GENERATE(config::Protocol::masked, config::Protocol::encrypted);
+    play.config.model.l2 = 1e12;
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::bad_config);
+    INFO(ending.sentence);
+    CHECK(ending.sentence.find("model.l2 = 1e+12") != std::string::npos);
+}
+
 TEST_CASE("encrypted trainings come to the same model after deaths") {
     const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
     const World world = encrypted_world(vflbus::Task::logistic, solver);

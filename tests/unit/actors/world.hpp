@@ -80,14 +80,17 @@ struct World {
     config::Solver solver = config::Solver::sgd;
     std::uint64_t folds = 0;
     config::ModelName name = config::ModelName::linear;
-    bool early = false;  ///< it stops early
+    bool early = false;   ///< it stops early
+    bool shared = false;  ///< member 0 has the columns of the master
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
+        if (shared && party == 1) party = 0;
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
         return rng.uniform() * 4 - 2 + static_cast<double>(column);
     }
     [[nodiscard]] double noise(std::size_t row, std::size_t output) const {
-        return (Rng(mix_seed(mix_seed(seed, row), 9999 + output)).uniform() - 0.5) * 0.8;
+        const double most = shared ? 6 : 0.8;
+        return (Rng(mix_seed(mix_seed(seed, row), 9999 + output)).uniform() - 0.5) * most;
     }
     [[nodiscard]] double signal(std::size_t row, std::size_t output) const {
         double z = noise(row, output);

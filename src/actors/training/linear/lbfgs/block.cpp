@@ -25,11 +25,15 @@ LbfgsBlock::LbfgsBlock(Party& party, LbfgsSettings settings, std::size_t outputs
         std::make_unique<models::LbfgsParty>(columns_, outputs, solver_groups(model.task, outputs));
 }
 
+std::vector<int> LbfgsBlock::round_columns() {
+    std::vector<int> exponents;
+    for (const double value : columns_.largest()) exponents.push_back(column_exponent(value));
+    columns_.round_columns(exponents, column_most);
+    return exponents;
+}
+
 void LbfgsBlock::make_integers(IntegerColumns& columns) {
-    columns.exponents.clear();
-    for (const double value : columns_.largest())
-        columns.exponents.push_back(column_exponent(value));
-    columns_.round_columns(columns.exponents, column_most);
+    columns.exponents = round_columns();
     const models::PanelMatrix& panels = columns_.panels();
     columns.values.resize(panels.size());
     for (std::size_t p = 0; p < panels.panels(); ++p)

@@ -36,6 +36,9 @@ class LbfgsBlock final : public RowScores {
                             models::LbfgsAnswer& out) {
         return solver_->answer_product(coefficients, product, out);
     }
+    /// Rounds X~ to the numbers that encrypted products have of it: the exponents of its columns.
+    /// Before the first answer.
+    std::vector<int> round_columns();
     /// X~ as integers, to which its numbers are rounded at the same time, so that scores and
     /// gradients are those of the same columns. Before the first answer.
     void make_integers(IntegerColumns& columns);

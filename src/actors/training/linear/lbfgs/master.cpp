@@ -124,7 +124,11 @@ class LbfgsMasterHalf final : public MasterHalf {
                 "state model.solver = \"sgd\" or \"adam\", which take the rows in batches");
             !fits)
             return fits;
+        if (auto fits = check_penalty(); !fits) return fits;
         block_ = std::make_unique<LbfgsBlock>(*own_, settings_, outputs());
+        // as members do: a column that two parties have would otherwise differ by what was rounded,
+        // and where nothing is penalized that difference would get a weight
+        if (encrypts()) block_->round_columns();
         return {};
     }
 
@@ -262,6 +266,19 @@ class LbfgsMasterHalf final : public MasterHalf {
     }
     [[nodiscard]] bool encrypts() const {
         return run_->config().run.protocol == config::Protocol::encrypted;
+    }
+    /// Scores shrink as the penalty grows, and travel in steps of 2^-32 where they are masked.
+    Result<> check_penalty() const {
+        constexpr double most_per_row = 1e6;
+        const double most = most_per_row * static_cast<double>(labels_->train.rows());
+        if (run_->config().run.protocol == config::Protocol::honest || model().l2 <= most)
+            return {};
+        return fail(Errc::bad_config,
+                    "model.l2 = " + shortest(model().l2) + " makes scores of " +
+                        std::to_string(labels_->train.rows()) +
+                        " rows smaller than the steps in which run.protocol = \"" +
+                        std::string(config::name_of(run_->config().run.protocol)) +
+                        "\" has them travel; it goes up to " + shortest(most) + " here");
     }
     Result<> begun(std::size_t rank, Body body) {
         const auto reply = decode_begin_reply(body);
