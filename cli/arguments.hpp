@@ -124,7 +124,7 @@ struct PsiArguments : Common {
     std::string out;                ///< CSV file of the common ids; "-": standard output
     std::optional<std::uint64_t> rank;
     std::optional<std::uint64_t> parties;
-    std::uint64_t least = 10;  ///< --min
+    std::optional<std::uint64_t> least;  ///< --min; otherwise data.common_min
     std::string broker;
     std::string state_dir;
 };

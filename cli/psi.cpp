@@ -114,8 +114,7 @@ Result<config::Config> configuration(const PsiArguments& arguments) {
         flags.push_back({key + "=" + value, flag});
     };
     set("data.alignment", "psi", "vflbus psi");
-    set("data.common_min", std::to_string(arguments.least), "--min");
-    set("data.duplicates", "first", "vflbus psi");
+    if (arguments.least) set("data.common_min", std::to_string(*arguments.least), "--min");
     const std::size_t parties =
         arguments.local ? arguments.data.size() : arguments.parties.value_or(0);
     if (parties != 0) set("run.world_size", std::to_string(parties - 1), "--parties");
@@ -129,7 +128,7 @@ Result<config::Config> configuration(const PsiArguments& arguments) {
     LoadMore more;
     more.self = self_of(arguments);
     more.search = false;
-    more.defaults = {"bus.rendezvous_timeout=600"};
+    more.defaults = {"bus.rendezvous_timeout=600", "data.common_min=10", "data.duplicates=first"};
     return load_config(arguments, flags, more);
 }
 

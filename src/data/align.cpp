@@ -321,8 +321,11 @@ Result<bool> mark_common(std::span<const PartyIds> parties, std::uint64_t datase
         }
         if (!common) continue;
         ++result.common;
-        for (std::size_t p = 0; p < parties.size(); ++p)
-            result.matched[p] += static_cast<std::size_t>(has[p]);
+        for (std::size_t p = 0; p < parties.size(); ++p) {
+            if (has[p] == 0) continue;
+            ++result.matched[p];
+            result.rows_matched[p] += count_at(parties[p].counts, at[p]);
+        }
         if (dataset_size != 0 && result.common > dataset_size) continue;
         const std::uint64_t rows = take_id(parties, at, has, join, result);
         repeats |= rows > 1;
@@ -373,6 +376,7 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
     Intersection result;
     result.selections.resize(parties.size());
     result.matched.assign(parties.size(), 0);
+    result.rows_matched.assign(parties.size(), 0);
     result.absent.assign(parties.size(), 0);
     for (std::size_t p = 0; p < parties.size(); ++p) {
         if (auto ok = check_sent(parties[p]); !ok) return tl::unexpected(ok.error());

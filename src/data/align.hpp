@@ -77,12 +77,13 @@ struct Selection {
 };
 
 struct Intersection {
-    std::vector<Hash128> ids;           ///< the common ids in use, ascending
-    std::uint64_t rows = 0;             ///< aligned rows (= ids.size() without duplicates)
-    std::size_t common = 0;             ///< common ids before dataset_size cut them
-    std::vector<Selection> selections;  ///< per party, in the order given
-    std::vector<std::size_t> matched;   ///< per party: those of the common ids that it has
-    std::vector<std::uint64_t> absent;  ///< per party: aligned rows that it lacks
+    std::vector<Hash128> ids;                 ///< the common ids in use, ascending
+    std::uint64_t rows = 0;                   ///< aligned rows (= ids.size() without duplicates)
+    std::size_t common = 0;                   ///< common ids before dataset_size cut them
+    std::vector<Selection> selections;        ///< per party, in the order given
+    std::vector<std::size_t> matched;         ///< per party: those of the common ids that it has
+    std::vector<std::uint64_t> rows_matched;  ///< per party: its rows that have these ids
+    std::vector<std::uint64_t> absent;        ///< per party: aligned rows that it lacks
 };
 
 /// `parties`: the master first, then the members by rank. `dataset_size`: use only the first n

@@ -48,10 +48,11 @@ std::uint64_t aligned_rows_bound(std::uint64_t rows) noexcept;
 struct TableIds {
     AlignReply own;
     std::vector<AlignReply> of_members;
-    std::vector<SelectReply> selected;  ///< by rank
-    std::vector<std::uint64_t> ids;     ///< how many each party has
-    std::vector<std::size_t> matched;   ///< of them, by party: those that are common
-    std::vector<std::uint64_t> absent;  ///< aligned rows that a party lacks
+    std::vector<SelectReply> selected;        ///< by rank
+    std::vector<std::uint64_t> ids;           ///< how many each party has
+    std::vector<std::size_t> matched;         ///< of them, by party: those that are common
+    std::vector<std::uint64_t> rows_matched;  ///< by party: its rows that have these
+    std::vector<std::uint64_t> absent;        ///< aligned rows that a party lacks
     std::uint64_t common = 0;
     std::uint64_t rows = 0;
 };
@@ -95,6 +96,7 @@ class Alignment {
     }
 
   private:
+    void warn_of_lengths(TableKind kind);
     TableIds& of(TableKind kind) { return tables_[static_cast<std::size_t>(kind)]; }
     [[nodiscard]] const TableIds& of(TableKind kind) const {
         return tables_[static_cast<std::size_t>(kind)];

@@ -6,6 +6,8 @@
 #include "actors/alignment/alignment.hpp"
 #include "actors/alignment/shared_alignment.hpp"
 #include "actors/run/run.hpp"
+#include "actors/table_notes.hpp"
+#include "data/source.hpp"
 
 namespace vflbus::actors {
 
@@ -169,6 +171,7 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
     table.common = common->common;
     table.rows = common->rows;
     table.matched = std::move(common->matched);
+    table.rows_matched = std::move(common->rows_matched);
     table.absent = std::move(common->absent);
     return std::move(common->selections);
 }
@@ -184,6 +187,20 @@ Result<> Alignment::check_matches(TableKind kind, std::span<const data::PartyIds
     return {};
 }
 
+/// Where rows are matched by their numbers, one that is missing shifts all later ones.
+void Alignment::warn_of_lengths(TableKind kind) {
+    const std::uint64_t rows = told(kind, 0).rows;
+    for (std::size_t p = 1; p <= of(kind).of_members.size(); ++p)
+        if (told(kind, p).rows != rows)
+            run_->log(Level::warn,
+                      std::string(name_of(kind)) + ": rows are matched by their numbers (id = \"" +
+                          std::string(data::row_number_id) + "\"), and " +
+                          run_->parties()[p - 1].name + " has " +
+                          std::to_string(told(kind, p).rows) + " rows where " +
+                          run_->options().name + " has " + std::to_string(rows) +
+                          ": behind one that is missing all others are matched wrongly");
+}
+
 void Alignment::report(TableKind kind) {
     const TableIds& table = of(kind);
     if (kind != TableKind::test) {
@@ -193,10 +210,19 @@ void Alignment::report(TableKind kind) {
         for (std::size_t p = 0; p <= table.of_members.size(); ++p) {
             auto& party = report.parties[p];
             party.rows = p == 0 ? own_->table(kind)->rows() : table.of_members[p - 1].rows;
-            party.rows_matched = table.matched[p];
+            party.rows_matched = table.rows_matched[p];
             party.rows_absent = table.absent[p];
         }
     }
+    if (id_column(run_->config(), run_->options().name) == data::row_number_id)
+        warn_of_lengths(kind);
+    if (own_->agreed().data.duplicates == config::Duplicates::first)
+        for (std::size_t p = 0; p <= table.of_members.size(); ++p)
+            if (const std::uint64_t repeated = told(kind, p).duplicate_rows; repeated != 0)
+                run_->log(Level::info,
+                          (p == 0 ? run_->options().name : run_->parties()[p - 1].name) +
+                              " leaves out " + std::to_string(repeated) +
+                              " rows whose ids earlier rows have (data.duplicates = \"first\")");
     if (own_->agreed().data.join == config::Join::inner)
         return run_->log(Level::info, std::to_string(table.common) + " ids of the " +
                                           std::string(name_of(kind)) + "s are common, " +

@@ -302,6 +302,7 @@ TEST_CASE("a left join takes all records of the first party") {
     CHECK(common->rows == 5);  // d twice
     CHECK(common->common == 4);
     CHECK(common->matched == std::vector<std::size_t>{4, 2, 0});
+    CHECK(common->rows_matched == std::vector<std::uint64_t>{4, 3, 0});
     CHECK(common->absent == std::vector<std::uint64_t>{0, 2, 5});
     std::vector<Aligned> aligned;
     for (std::size_t p = 0; p < 3; ++p) {
