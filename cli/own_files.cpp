@@ -48,7 +48,8 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
     if (shown.size() == 1)
         return "; its first line names one column only, " + shown[0] +
                ": the names of the columns must come first, and " +
-               "--set party.master.separator=... says what is between them";
+               "--set party.NAME.separator=... says what is between them (NAME is master for the "
+               "file with the label, and member-0, member-1, ... for the others in their order)";
     constexpr std::size_t shown_max = 8;
     const bool more = shown.size() > shown_max;
     const bool numbers = std::ranges::all_of(

@@ -77,6 +77,7 @@ class Preflight {
     }
 
     void look_at_party(const std::string& party) {
+        if (party == config::arbiter_name) return ok(party, "it has no table");
         if (const auto good = config::check_party(config_, party); !good)
             return failed(party, good.error());
         const auto found = config_.parties.find(party);

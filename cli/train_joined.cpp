@@ -23,6 +23,7 @@ Result<config::Config> joined_config(const config::Config& config) {
     joined.run.seed = config.run.seed;
     joined.run.world_size = 1;
     joined.data.alignment = config::Alignment::hashed;
+    joined.model.label_holder_alone = false;  // who has all columns is that one model
     std::erase_if(joined.parties, [](const auto& party) {
         return party.first != "master" && party.first != config::member_name(0);
     });

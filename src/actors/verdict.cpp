@@ -57,7 +57,10 @@ Result<> check_not_diverged(const config::AgreedHalf& agreed, const Labels& labe
         labels.train, models::constant_prediction(labels.train, labels.train.rows())));
     Failure failure{Errc::diverged, "the loss on the training rows is " + figure(loss) +
                                         " where the best constant has " + figure(constant)};
-    failure.hint = divergence_hint(agreed);
+    failure.hint = std::isfinite(constant)
+                       ? divergence_hint(agreed)
+                       : "the labels are so large that their squares are no numbers: give them in "
+                         "another unit";
     return tl::unexpected(std::move(failure));
 }
 

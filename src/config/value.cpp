@@ -590,7 +590,8 @@ std::string allowed(const Key& key) {
         case Type::texts:
             return "a string or an array of strings";
         case Type::class_weights:
-            return "\"none\", \"balanced\" or an array of positive numbers, one per class";
+            return "\"none\", \"balanced\" or an array of positive numbers of at most 1e9, one per "
+                   "class";
         case Type::choice:
             break;
     }

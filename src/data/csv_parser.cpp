@@ -411,7 +411,9 @@ class Parser {
                                 : column.rule != nullptr ? " as the column is declared to be"
                                                          : " as the rest of the column is";
         const std::string correct =
-            beside                     ? "; correct it"
+            beside ? "; correct it"
+            : column.known != nullptr && column.use != Use::label
+                ? "; correct it or leave the cell empty"
             : column.use == Use::label ? "; correct it, or set model.task to one with classes"
                                        : "; correct it, leave the cell empty or exclude the column";
         if (column.date == DateForm::time) return " is not a time of day" + how + correct;

@@ -85,8 +85,8 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
     if (names.empty()) return refuse(table, column, "there are no rows to learn from");
     if (rows.size() == 1) {
         const char* const alone =
-            "only one row is common to all parties, and nothing can be learned of one; check that "
-            "the id columns mean the same (party.<name>.id)";
+            "only one row is common to all parties and in use, and nothing can be learned of one; "
+            "check that the id columns mean the same (party.<name>.id), and data.dataset_size";
         return refuse(table, column, alone, alone);
     }
     if (names.size() == 1)

@@ -40,7 +40,7 @@ std::string Parties::Peer::gone_words() const {
             return name + " is gone";
         default:
             return name + " has ended with an error of its own (" +
-                   std::string(vflbus::name_of(gone_by)) + "), which its log tells,";
+                   std::string(vflbus::name_of(gone_by)) + "), which its log tells";
     }
 }
 

@@ -63,13 +63,21 @@ void Run::tick_gathering() {
     const std::string phase(name_of(phase_));
     const std::string party = names.empty() ? std::string() : names.front();
     if (only_releases_ && waited >= from_seconds(bus.rejoin_grace)) return release_without(names);
-    if (!started_ever_ && waited >= from_seconds(bus.rendezvous_timeout))
+    if (!started_ever_ && waited >= from_seconds(bus.rendezvous_timeout)) {
+        std::vector<std::string> held;
+        for (const Parties::Peer& peer : parties_.all())
+            if (peer.held && !peer.joined) held.push_back(peer.name);
         return fail({Errc::timed_out,
-                     join_and(names) + " did not join within " + text_of(waited),
+                     join_and(names) + " did not join within " + text_of(waited) +
+                         (held.empty() ? ""
+                                       : "; " + join_and(held) +
+                                             " would, once somebody there approves the run"),
                      party,
                      phase,
                      {},
-                     "start what is missing, or raise bus.rendezvous_timeout"});
+                     held.empty() ? "start what is missing, or raise bus.rendezvous_timeout"
+                                  : "have it approved there, or raise bus.rendezvous_timeout"});
+    }
     if (started_ever_) {
         if (link_up_ && fail_for_gone()) return;
         if (waited >= from_seconds(bus.recv_timeout))
