@@ -297,6 +297,16 @@ TEST_CASE("a table is granted before the first run, by its name or as a command"
     CHECK(taken.out.find("\"status\": \"withdrawn\"") != std::string::npos);
     CHECK(grant({"--json"}).out.find("/a.csv\"") == std::string::npos);
     CHECK(grant({"a.csv", "bank", "--withdraw"}).exit_code == 2);
+    // a line that somebody has broken hides no other one
+    std::ofstream(fs::path(dir / "runs") / "nodes" / "member-0" / "audit" / "log", std::ios::app)
+        << R"({"time":5,"event":{},"decision":7})" << "\n"
+        << R"({"time":"2999-01-01T00:00:00Z","event":"after it"})" << "\n";
+    const Finished shown = run(
+        dir, {"audit", "show", "--node", "member-0", "--set", "output.runs_dir=" + (dir / "runs")});
+    CHECK(shown.exit_code == 0);
+    CHECK(shown.out.find("grant withdrawn") != std::string::npos);
+    CHECK(shown.out.find("(broken: {\"time\":5") != std::string::npos);
+    CHECK(shown.out.find("after it") != std::string::npos);
     // a place that is not there is no node where nothing waits
     CHECK(run(dir, {"approve", "--state-dir", dir / "typo"}).exit_code == 2);
 }
