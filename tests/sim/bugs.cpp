@@ -32,7 +32,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(credit_not_extended, 0, "a receiver grants the first share of a large body alone"),
     VFLBUS_BUG(credit_left_out, 1,
                "a receiver grants a body that came whole nothing, whatever else its sender has"),
-    VFLBUS_BUG(credit_of_earlier_attempt, no_seed,
+    VFLBUS_BUG(credit_of_earlier_attempt, 14,
                "CREDIT for an earlier attempt of a body lets the rest of a later one go"),
     VFLBUS_BUG(gap_not_told, 930,
                "a receiver that has lost its memory waits for requests answered before that"),

@@ -8,9 +8,6 @@
 
 namespace vflbus::sim {
 
-/// In place of a seed: none is known that finds the bug since what seeds draw has changed.
-inline constexpr std::uint64_t no_seed = UINT64_MAX;
-
 struct Bug {
     std::string_view name;
     std::string_view sentence;

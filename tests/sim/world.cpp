@@ -136,6 +136,7 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
         if (bus::is_data(header.kind)) {
             if (!node.link->up()) violate(node.name + " sends a body before it is welcomed");
             watch_window(connection, true, taken.size());
+            watch_credit(node, header, taken.body.size());
         }
     }
     if (header.kind == Kind::mark) watch_mark(connection, true, header.aux);

@@ -314,6 +314,8 @@ class World {
     /// MARK was sent by `by_node`, and WINDOW answers one of its MARKs.
     void watch_mark(Connection& connection, bool by_node, std::uint64_t token);
     void watch_report(Connection& connection, bool by_node, std::uint64_t token);
+    /// A part of a body, of `bytes`, that a node's link sends.
+    void watch_credit(const Node& node, const bus::Header& header, std::size_t bytes);
     void watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame);
     void watch_answer(const Connection& connection, const bus::Header& header);
     void watch_open(const Node& node, const bus::Header& header,
@@ -441,6 +443,9 @@ class World {
     std::map<std::tuple<bus::Kind, RunId, std::uint32_t, std::uint64_t, std::uint64_t>,
              std::uint64_t>
         highest_;
+    /// How much of an attempt to send a body its receiver has granted, by the sender's node and
+    /// life, the receiver, and the attempt's tag.
+    std::map<std::tuple<std::size_t, std::uint64_t, NodeId, std::uint64_t>, std::uint64_t> granted_;
 
     std::uint64_t trace_ = 0x9e3779b97f4a7c15ULL;
     Coverage coverage_;

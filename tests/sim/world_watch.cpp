@@ -180,6 +180,15 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tok
             " what was not sent on this connection");
 }
 
+/// What the receiver has granted to an earlier attempt says nothing about the present one.
+void World::watch_credit(const Node& node, const bus::Header& header, std::size_t bytes) {
+    if (header.aux == 0) return;  // so small that it needs no credit
+    const auto known = granted_.find({node.index, node.life, header.dst, header.aux});
+    const std::uint64_t granted = known == granted_.end() ? 0 : known->second;
+    if (header.body_offset + bytes > std::max(granted, options_.limits.credit_first))
+        violate(node.name + " sends more of a body than its receiver has granted for this attempt");
+}
+
 /// While the broker knows a process of a name it takes no earlier one.
 void World::watch_welcome(Connection& connection) {
     // what it has sent on this connection is on its way still, and MARKs are to be answered
@@ -415,7 +424,12 @@ void World::watch_arrival_at_node(Node& node, Connection& connection, const bus:
                                   std::span<const std::uint8_t> body) {
     if (header.kind == Kind::error)
         ++coverage_["error " + std::string(name_of(static_cast<Errc>(header.aux)))];
-    if (header.kind == Kind::credit) ++coverage_["credit"];
+    if (header.kind == Kind::credit) {
+        ++coverage_["credit"];
+        std::uint64_t& granted =
+            granted_[{node.index, node.life, header.src, header.answered_below}];
+        granted = std::max(granted, header.aux);
+    }
     if (header.kind == Kind::welcome && header.request == connection.hello) {
         // what it has sent before counts no longer: nobody may be there who answers (section 7)
         Connection::Hop& hop = connection.by_node;
