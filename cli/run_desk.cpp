@@ -22,7 +22,8 @@ constexpr int niceness = 10;
 /// Whether only the owner of a run answers that.
 bool is_for_owner(Question question) {
     return question == Question::status || question == Question::metrics ||
-           question == Question::configuration || question == Question::stop;
+           question == Question::configuration || question == Question::reason ||
+           question == Question::stop;
 }
 
 std::uint64_t micros(Duration time) {
@@ -199,6 +200,8 @@ Result<bus::Bytes> RunDesk::answer_driven(const bus::QueryArrived& query) {
             return bus::encode(status_);
         case Question::configuration:
             return bus::encode_text(shown_configuration(agreed_));
+        case Question::reason:
+            return bus::encode_text("");
         default:
             return metrics_answer(metrics_, query.body);
     }

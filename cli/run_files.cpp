@@ -123,6 +123,8 @@ Result<bus::Bytes> RunFiles::answer(const bus::QueryArrived& query, bool owned) 
             return metrics_answer((*run)->entries, query.body);
         case Question::status:
             return bus::encode((*run)->status);
+        case Question::reason:
+            return bus::encode_text((*run)->reason);
         default:
             return fail(Errc::unknown_message, "no file answers that");
     }
@@ -178,6 +180,7 @@ Result<RunFiles::Known> RunFiles::read(const RunId& run) const {
     if (const auto text = read_file(file))
         if (auto parsed = observe::from_json(*text)) report = std::move(*parsed);
     known.entries = all_entries(report);
+    if (report.status != "completed") known.reason = bus::cut_sentence(report.reason);
     known.status.phase = report.status;
     known.status.step = report.steps;
     // of a run that ended before its last step both are told; 0: that it had more is all we know

@@ -30,9 +30,9 @@ class RunFiles {
     /// Files of a run are those in `runs_dir`/RUN, log lines those of `party`/log there.
     RunFiles(std::string party, std::filesystem::path runs_dir, config::ShareLog share);
 
-    /// Answers status, metrics, configuration and log. `owned`: this process drives the run.
-    /// Errors: not_owner for a run without a record of this party's; too_large; refused for log
-    /// lines that are not shared; those of the codecs. From any thread.
+    /// Answers status, metrics, configuration, reason and log. `owned`: this process drives the
+    /// run. Errors: not_owner for a run without a record of this party's; too_large; refused for
+    /// log lines that are not shared; those of the codecs. From any thread.
     [[nodiscard]] Result<bus::Bytes> answer(const bus::QueryArrived& query, bool owned);
 
   private:
@@ -43,6 +43,7 @@ class RunFiles {
         std::filesystem::file_time_type report_time;
         bus::RunStatus status;
         std::string configuration;
+        std::string reason;  ///< why it is not completed
         std::vector<bus::MetricEntry> entries;
     };
 

@@ -42,6 +42,7 @@ std::string to_json(const RunView& view, const std::vector<std::string>& missing
     object.add_json("run", view.row ? cli::to_json(*view.row) : cli::to_json(*view.local));
     object.add("owner_answers", view.owner_answers);
     if (!view.owner_answers && !view.sentence.empty()) object.add("owner_sentence", view.sentence);
+    if (!view.reason.empty()) object.add("reason", view.reason);
     if (status) object.add_json("progress", cli::to_json(*status));
     if (!missing.empty()) object.add("waits_for", missing);
     if (metrics) {
@@ -76,10 +77,11 @@ std::string participants_text(const bus::RunRow& row) {
                                       : "");
 }
 
-std::string facts_of(const bus::RunRow& row, const Result<bus::RunStatus>& status) {
+std::string facts_of(const bus::RunRow& row, const std::string& reason,
+                     const Result<bus::RunStatus>& status) {
     observe::Facts facts{{"run", row.run.hex()}};
     facts.emplace_back("status", state_text(row));
-    if (!row.reason.empty()) facts.emplace_back("reason", row.reason);
+    if (!reason.empty()) facts.emplace_back("reason", reason);
     if (status) facts.emplace_back("progress", progress_text(*status));
     facts.emplace_back("owner", row.owner + " (" + row.role + ")");
     facts.emplace_back("participants", participants_text(row));
@@ -132,7 +134,7 @@ int run(const RunShowArguments& arguments) {
         return 0;
     }
     const auto& [status, text, metrics] = view->told;
-    print(view->row ? facts_of(*view->row, status) : facts_of(*view->local, status));
+    print(view->row ? facts_of(*view->row, view->reason, status) : facts_of(*view->local, status));
     for (const std::string& party : missing) print("waits for " + party + "\n");
     if (metrics && !metrics->empty()) print("\n" + metrics_table(*metrics));
     if (text && !text->empty()) print("\n" + *text);

@@ -82,6 +82,13 @@ Result<bus::Bytes> ask_owner(Asker& asker, const bus::RunRow& row, bus::Question
     return instead ? instead : answer;
 }
 
+std::string reason_of(Asker& asker, const bus::RunRow& row) {
+    if (!bus::finished(row.state) || row.state == bus::RunState::completed) return {};
+    if (const auto answer = ask_owner(asker, row, bus::Question::reason, bus::encode_empty()))
+        if (auto text = bus::decode_text(*answer); text && !text->empty()) return *text;
+    return row.reason;
+}
+
 Told told_by_owner(Asker& asker, const bus::RunRow& row) {
     return hear([&](bus::Question what, const bus::Bytes& body) {
         return ask_owner(asker, row, what, body);
@@ -145,14 +152,14 @@ Result<RunView> RunFinder::find(const std::string& digits) {
 Result<RunView> RunFinder::find_local(const std::string& digits) const {
     auto local = local_run(config_.output.runs_dir, digits);
     if (!local) return tl::unexpected(local.error());
-    RunView view{local->run, {}, {}, told_by_files(*local), false, {}};
+    RunView view{local->run, {}, {}, told_by_files(*local), local->report.reason, false, {}};
     view.local = std::move(*local);
     return view;
 }
 
 Result<RunView> RunFinder::find_at_broker(bus::RunRow row) {
     Told told = told_by_owner(*asker_, row);
-    RunView view{row.run, row, {}, std::move(told), false, {}};
+    RunView view{row.run, row, {}, std::move(told), reason_of(*asker_, row), false, {}};
     view.owner_answers = view.told.status.has_value();
     if (view.owner_answers) return view;
     view.sentence = bus::finished(row.state)

@@ -27,6 +27,7 @@ struct RunView {
     std::optional<bus::RunRow> row;  ///< as a broker knows it
     std::optional<LocalRun> local;   ///< as its files here tell it
     Told told;
+    std::string reason;  ///< of a run that has failed or was stopped: the owner's, or the broker's
     bool owner_answers = false;
     std::string sentence;  ///< whose word it is, or where to look; empty when the owner answers
 };
@@ -59,6 +60,10 @@ class RunFinder {
 /// The process that drives the run or, when that is gone, the master to which it was submitted.
 Result<bus::Bytes> ask_owner(Asker& asker, const bus::RunRow& row, bus::Question what,
                              const bus::Bytes& body);
+
+/// Why a run that is over is not completed. The owner knows the sentence; a broker of a sealed run
+/// has its code alone, and says what that means.
+std::string reason_of(Asker& asker, const bus::RunRow& row);
 
 /// Status, configuration and all metrics, as ask_owner() gets them.
 Told told_by_owner(Asker& asker, const bus::RunRow& row);

@@ -130,8 +130,20 @@ void print_result(Asker& asker, const config::Config& config, const bus::RunRow&
           shell_word(config.bus.broker) + "\n");
 }
 
+/// A master notes what it has taken at the broker within milliseconds.
+constexpr Duration shown_within = std::chrono::seconds(5);
+
+Failure not_shown(const RunId& run, const std::string& master) {
+    return {Errc::not_allowed,
+            "the broker shows nothing of run " + run.short_hex() + ", which " + master +
+                " has taken: who waits for a run needs the right `see`, and `status` to hear what "
+                "came of it (at the broker: vflbus allow NAME --may see,status,submit); the run "
+                "goes on, submit without --wait and --follow"};
+}
+
 /// Waits until the run is over, with --follow showing its log lines. Errors: cancelled, when the
-/// user interrupts; owner_lost, when no broker has heard of the run for too long.
+/// user interrupts; not_allowed, when the broker shows it nothing; owner_lost, when no broker has
+/// heard of the run for too long.
 Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
                               const config::Config& config, const std::string& master,
                               const RunId& run) {
@@ -142,6 +154,7 @@ Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
     ProgressTeller progress(asker);
     const Duration patience = forgotten_after(config);
     TimePoint known = clock_now();
+    bool shown = config.bus.certificates.empty();  // without keys everybody sees all
     while (!bus::finished(row.state)) {
         if (!asker.pause(std::chrono::milliseconds(300)))
             return fail(Errc::cancelled,
@@ -149,12 +162,15 @@ Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
         if (auto now = asker.run(run.hex())) {
             row = std::move(*now);
             if (row.state != bus::RunState::unknown) known = clock_now();
+            shown = true;
             if (arguments.follow && row.owner != master) {
                 if (!reader) reader.emplace(asker, row);
                 reader->update(row);
                 progress.look(row);
             }
         }
+        if (!shown && clock_now() - known >= std::min(patience, shown_within))
+            return tl::unexpected(not_shown(run, master));
         if (clock_now() - known >= patience)
             return fail(Errc::owner_lost,
                         "nobody has told the broker of run " + run.short_hex() + " for " +
@@ -188,11 +204,16 @@ int submit(const SubmitArguments& arguments, const config::Config& config,
     const auto row = await_end(*asker, arguments, config, *master, run);
     if (!row) return report_failure(arguments, row.error());
     const bool completed = row->state == bus::RunState::completed;
-    if (arguments.json)
-        print(versioned("vflbus-run-end").add_json("run", cli::to_json(*row)).text() + "\n");
-    else
+    const std::string reason = reason_of(*asker, *row);
+    if (arguments.json) {
+        JsonObject end = versioned("vflbus-run-end");
+        end.add_json("run", cli::to_json(*row));
+        if (!reason.empty()) end.add("reason", reason);
+        print(end.text() + "\n");
+    } else {
         print("run " + row->run.hex() + " is " + state_text(*row) +
-              (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");
+              (reason.empty() ? "" : ": " + reason) + "\n");
+    }
     if (completed && arguments.follow && !arguments.json) print_result(*asker, config, *row);
     if (completed) return 0;
     return static_cast<int>(exit_code(row->code == Errc::ok ? Errc::run_ended : row->code));

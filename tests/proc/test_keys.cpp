@@ -661,3 +661,43 @@ TEST_CASE("keys that submit share the queue of a master, which knows who has sub
     master.signal(SIGTERM);
     CHECK(master.wait().exit_code == 0);
 }
+
+TEST_CASE("who submits hears why its run failed as the owner says it, or what its key lacks",
+          "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    for (const auto& [who, rights] :
+         {std::pair("alice", "see,status,submit"), std::pair("bob", "submit")}) {
+        bus.allow(who, {"--may", rights});
+        fs::copy_file(fs::path(bus.keys_of(who)) / (std::string(who) + ".pub"),
+                      fs::path(bus.keys_of("master")) / (std::string(who) + ".pub"));
+    }
+    // no member is there
+    Process master(dir, {"actor", "--role", "master", "--serve", "--broker", bus.endpoint,
+                         "--config", "run.toml", "--certificates", bus.keys_of("master"), "--set",
+                         "output.runs_dir=" + dir / "runs", "--set", "bus.rendezvous_timeout=2"});
+    REQUIRE(bus.told("node up name=master "));
+    const auto submit = [&](const std::string& who) {
+        return run(dir, {"run", "submit", "--config", "run.toml", "--broker", bus.endpoint,
+                         "--certificates", bus.keys_of(who), "--wait", "--json"});
+    };
+    const Finished failed = submit("alice");
+    INFO(failed.out << failed.err << master.err());
+    CHECK(failed.exit_code == 4);
+    const Json end = Json::parse(failed.out);
+    REQUIRE(end.is_object());
+    CHECK(end.at("reason").get<std::string>().find(
+              "member-0 and member-1 did not join within 2.00 s") == 0);
+    const Finished shown =
+        run(dir, {"run", "show", end.at("run").at("run_id").get<std::string>(), "--broker",
+                  bus.endpoint, "--certificates", bus.keys_of("alice")});
+    INFO(shown.out << shown.err);
+    CHECK(shown.out.find("member-0 and member-1 did not join") != std::string::npos);
+    const Finished blind = submit("bob");
+    INFO(blind.err);
+    CHECK(blind.exit_code == 7);
+    CHECK(blind.err.find("needs the right `see`") != std::string::npos);
+    master.signal(SIGTERM);
+    CHECK(master.wait().exit_code == 0);
+}

@@ -83,6 +83,7 @@ bool KeyRights::may_ask(const Identity* key, const AskedAbout& about) const {
         case Question::status:
         case Question::metrics:
         case Question::configuration:
+        case Question::reason:
             return about.own_node || entry->may(Right::status) || asks_its_owner;
         case Question::timing:
             return about.own_node || entry->may(Right::status) || asks_its_owner || asks_its_member;

@@ -82,6 +82,8 @@ std::string_view name_of(Question question) noexcept {
             return "stop";
         case Question::timing:
             return "timing";
+        case Question::reason:
+            return "reason";
         case Question::submit:
             return "submit";
         case Question::key:

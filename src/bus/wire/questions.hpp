@@ -27,6 +27,7 @@ enum class Question : std::uint16_t {
     log = 19,
     stop = 20,
     timing = 21,
+    reason = 22,
     // -- of a master that waits for submissions
     submit = 24,
     // -- of every node that seals: docs/protocol.md, section 14

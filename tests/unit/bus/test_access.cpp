@@ -92,6 +92,7 @@ void question_attempts(std::vector<Attempt>& all) {
         add("for its status", from, "master", Question::status, encode_empty());
         add("for metrics", from, "master", Question::metrics, encode_from(0));
         add("for the configuration", from, "master", Question::configuration, encode_empty());
+        add("why it ended", from, "master", Question::reason, encode_empty());
         add("for its log", from, "master", Question::log, encode_from(0));
         add("where its time goes", from, "master", Question::timing, encode_empty());
         add("where the time of a member goes", from, "member-0", Question::timing, encode_empty());

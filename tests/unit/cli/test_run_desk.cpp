@@ -41,9 +41,10 @@ struct Runs : cli::testing::Scratch {
     }
     [[nodiscard]] fs::path report() const { return path / run.hex() / "report.json"; }
     void write_report(std::uint64_t steps, const std::string& status = "completed",
-                      std::uint64_t planned = 0) const {
+                      std::uint64_t planned = 0, const std::string& reason = {}) const {
         observe::RunReport made;
         made.status = status;
+        made.reason = reason;
         made.run_id = run.hex();
         made.steps = steps;
         made.steps_planned = planned;
@@ -104,6 +105,21 @@ TEST_CASE("a run that is over is told of from its files, by another thread", "[c
     REQUIRE(metrics.has_value());
     CHECK(bus::decode_metrics(*metrics)->entries.size() == 1);
     CHECK(ask(desk, query(Question::stop)).error().code == Errc::not_owner);
+}
+
+TEST_CASE("why a run is not completed is told from its files", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    const auto reason = [&] {
+        const auto answer = ask(desk, query(Question::reason));
+        REQUIRE(answer.has_value());
+        return *bus::decode_text(*answer);
+    };
+    CHECK(reason().empty());  // it is completed
+    runs.write_report(3, "failed", 9, "member-1 did not join within 30.0 s");
+    CHECK(reason() == "member-1 did not join within 30.0 s");
+    desk.drives(run, "", {}, {});
+    CHECK(reason().empty());  // it goes on
 }
 
 TEST_CASE("what was read of a run is read again when its files have changed", "[cli]") {
