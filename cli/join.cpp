@@ -203,6 +203,7 @@ Result<> place(const fs::path& path, const std::string& text, mode_t mode) {
 /// The broker has taken the key: files come to where processes look for them, the key last but one.
 /// Killed in between, the same command does it again.
 Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
+    sweep_unfinished(joining.directory, 0);  // of a `join` that was killed here
     const std::string& name = joining.line.name;
     const bus::PublicKeyFile pinned{std::string(bus::broker_key_name), joining.line.broker,
                                     static_cast<bus::Seconds>(answer.broker_expires)};

@@ -144,6 +144,11 @@ int run(const AllowArguments& arguments) {
         note(arguments, entry->name + " is allowed with the key " + entry->fingerprint +
                             (rights.empty() ? ", to ask about its own runs" : ", " + rights) +
                             ", until " + bus::date_text(entry->expires));
+    std::error_code ec;
+    if (!fs::exists(bus::secret_key_path(arguments.certificates, bus::broker_key_name), ec))
+        note(arguments, "no broker's key is in " + arguments.certificates +
+                            ", so no broker reads this list yet; is it the --certificates that "
+                            "the broker is started with?");
     return 0;
 }
 

@@ -163,6 +163,7 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
     if (!directory.parent_path().empty()) fs::create_directories(directory.parent_path(), ec);
     if (::mkdir(directory.c_str(), S_IRWXU) != 0 && errno != EEXIST)
         return failed(directory, "make");
+    sweep_unfinished(directory, 0);  // of a command that was killed
     if (fs::exists(public_key_path(directory, name), ec))
         return fail(Errc::io, public_key_path(directory, name).string() +
                                   " exists and is never written over; choose another name, or move "

@@ -1,6 +1,8 @@
 // Keys, their files, and the allow-list.
 
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -345,6 +347,21 @@ TEST_CASE("half of a pair of keys is not left behind", "[keys]") {
     CHECK_FALSE(fs::exists(secret_key_path(dir.path, "a")));
     fs::remove(dir.path / ("a.pub.tmp-" + std::to_string(::getpid())));
     CHECK(make_key_files(dir.path, "a", wall_seconds() + 1000).has_value());
+}
+
+TEST_CASE("what a killed command has begun beside keys goes with the next key", "[keys]") {
+    const KeyDirectory dir;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    REQUIRE(child > 0);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+    const fs::path gone = dir.path / ("node.key.tmp-" + std::to_string(child));
+    const fs::path goes_on = dir.path / ("node.key.tmp-" + std::to_string(::getppid()));
+    spit(gone, "secret");
+    spit(goes_on, "secret");
+    REQUIRE(make_key_files(dir.path, "node", wall_seconds() + 60).has_value());
+    CHECK_FALSE(fs::exists(gone));
+    CHECK(fs::exists(goes_on));
 }
 
 TEST_CASE("the list is read again when it is another file, and a bad one lets nobody more in",
