@@ -19,6 +19,8 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     Run* run = find(header.run);
     if (run == nullptr || run->closing) return;
     if (run->term != header.term && !VFLBUS_PLANTED(term_not_checked)) return;
+    // no sender gets so far, and the number after it would be 0: what was answered would come again
+    if (header.request == std::numeric_limits<std::uint64_t>::max()) return;
     run->bytes.received += header_bytes + body.size();
     counters_.received_bytes += header_bytes + body.size();
     Peer& peer = peer_of(*run, header.src);

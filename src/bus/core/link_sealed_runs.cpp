@@ -196,10 +196,12 @@ bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& n
                          PeerSeal&& keys) {
     if (peer.seal && peer.seal->same_join(keys)) return false;
     if (!peer.past_joins.insert({keys.session, keys.joining}).second) {
-        if (peer.seal)
+        if (peer.seal) {
             seal_->note_broken("a JOIN of " + name + " that was said before came again");
-        else
-            ask_to_join_again(run, node, keys.joining);
+            ask_to_join_again(run, node, peer.seal->joining);
+            forget_process(run, node, peer, name);
+        }
+        ask_to_join_again(run, node, keys.joining);
         return false;
     }
     if (peer.seal) forget_process(run, node, peer, name);
@@ -214,6 +216,9 @@ bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& n
 ///      says so.
 ///   3. With those keys nothing may be said any more, as nonces could be used twice. The member
 ///      waits for requests, and the owner for a JOIN with other keys.
+/// The same where the owner has not noticed that the second one ended, because the broker was gone
+/// meanwhile and both have the same incarnation: it has the keys of the second process, and which
+/// of the two is there it cannot know. So it uses neither's, and asks both.
 void LinkCore::ask_to_join_again(const Run& run, NodeId node, std::uint64_t joining) {
     if (state_ != State::up) return;
     Header header;
