@@ -1010,6 +1010,20 @@ TEST_CASE_METHOD(LinkFixture, "numbers that were given up leave no gap") {
     nothing_sent();
 }
 
+TEST_CASE_METHOD(LinkFixture, "no request has the last number, after which all would come again") {
+    come_up();
+    joined_run();
+    const std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+    request("master", last, last);
+    no_event();
+    request("master", 1);
+    CHECK(event<RequestArrived>().number == 1);
+    request("master", last - 1, last - 1);
+    CHECK(event<RequestArrived>().number == last - 1);
+    request("master", 2, 2);
+    no_event();
+}
+
 TEST_CASE_METHOD(LinkFixture, "what waits for a number that is given up then has its turn") {
     come_up();
     joined_run();

@@ -813,6 +813,48 @@ TEST_CASE("a process that is back after another one had its name joins anew") {
     CHECK_FALSE(b.take<RunClosed>(*b.member));
 }
 
+// Both have the same incarnation, as with a copied directory, and the broker was gone meanwhile.
+TEST_CASE("a process that is back joins anew also where its owner has the keys of another one") {
+    Between b;
+    b.open();
+    const auto first = b.take<RunInvited>(*b.member);
+    REQUIRE(first);
+    b.join(Errc::ok, {}, first->invitation);
+    REQUIRE(b.take<RunJoined>(*b.master));
+    const auto joins = [](const Said& frame) { return frame.header.kind == Kind::join; };
+    const Said kept = *std::ranges::find_if(b.wire, joins);
+
+    auto one = std::move(b.member);
+    b.member_starts(1);
+    b.deliver(*b.member, b.open_);
+    const auto invited = b.take<RunInvited>(*b.member);
+    REQUIRE(invited);
+    b.join(Errc::ok, {}, invited->invitation);
+    REQUIRE(b.take<RunJoined>(*b.master));
+    const std::uint64_t lost = b.ask("for the second process");
+    REQUIRE(b.take<RequestArrived>(*b.member));
+
+    b.member = std::move(one);
+    b.deliver(*b.master, kept);
+    b.deliver(*b.master, kept);
+    const auto failed = b.take<ReplyArrived>(*b.master);
+    REQUIRE(failed);
+    CHECK(failed->number == lost);
+    CHECK(failed->error.code == Errc::peer_restarted);
+    const auto second = b.take<RunInvited>(*b.member);
+    REQUIRE(second);
+    b.join(Errc::ok, {}, second->invitation);
+    const std::uint64_t number = b.ask("what it hears");
+    const auto request = b.take<RequestArrived>(*b.member);
+    REQUIRE(request);
+    CHECK(words_in(request->body) == "what it hears");
+    b.answer(number, "what it says");
+    const auto reply = b.take<ReplyArrived>(*b.master);
+    REQUIRE(reply);
+    CHECK(words_in(reply->body) == "what it says");
+    CHECK(b.member->link->broken_seals() == 0);
+}
+
 TEST_CASE("nobody is met, nor told anything, who does not take part") {
     Between b;
     const KeyPair stranger = make_key_pair();
