@@ -15,7 +15,7 @@
 namespace vflbus::cli {
 namespace {
 
-constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::seconds scrape_patience{5};
 
 /// A directory that is kept open: the name of a socket may have 107 bytes, and by this number it is
 /// short wherever the directory lies.
@@ -52,7 +52,7 @@ Result<std::unique_ptr<observers::HttpServer>> relay_metrics(
         static const std::atomic<bool> never{false};
         const auto reply = observers::send(
             {.url = "http://localhost/metrics", .socket_file = opened->file("metrics")}, {},
-            patience, never);
+            scrape_patience, never);
         if (!reply)
             return observers::HttpAnswer{503, "text/plain", "the container does not answer\n"};
         return observers::HttpAnswer{static_cast<int>(reply->status), observers::metrics_type,

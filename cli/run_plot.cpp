@@ -16,7 +16,7 @@
 namespace vflbus::cli {
 namespace {
 
-constexpr std::size_t height = 16;
+constexpr std::size_t plot_height = 16;
 constexpr std::size_t width_max = 100;
 
 /// Its value in one entry; NaN when the entry does not have it.
@@ -95,7 +95,8 @@ int run(const RunPlotArguments& arguments) {
               "\n");
         return 0;
     }
-    print(plot(curves, "steps", arguments.metric, std::min(output_columns(), width_max), height));
+    print(plot(curves, "steps", arguments.metric, std::min(output_columns(), width_max),
+               plot_height));
     if (std::ranges::all_of(curves, [](const Curve& c) { return c.points.size() < 2; }))
         note(arguments,
              "only the end was measured; model.report_train_metrics_iteration and "

@@ -141,7 +141,7 @@ std::vector<Bytes> training_seeds() {
         seed(19, encode_restored(4, view)),
         seed(20, linear::encode_iterate(0, {.5, {1, 2}}, view, view)),
         seed(21, linear::encode_iterated(view, view)),
-        seed(22, linear::encode(linear::ProductRequest{3, {}, 20, {}, {}}, view)),
+        seed(22, linear::encode(linear::ProductRequest{3, {}, 20, {}, {}, {}, {}}, view)),
         seed(23, linear::encode_product_reply({})),
         seed(24, encode(linear::ArbiterKeyRequest{256, 1, 100, {}, false})),
         seed(25, encode(linear::ShareSetup{{15, -3}, {}, Bytes(20, 1), true, 3})),

@@ -18,7 +18,7 @@
 namespace proc {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::size_t held_max = 1U << 18U;  // bytes under way per connection and direction
 constexpr std::size_t piece = 1U << 14U;
@@ -41,7 +41,7 @@ bool would_block() {
 /// One direction of a connection.
 struct Proxy::Lane {
     struct Piece {
-        Clock::time_point due;
+        SteadyClock::time_point due;
         std::string bytes;
     };
     int from = -1;
@@ -119,7 +119,7 @@ void Proxy::wake() const {
 // -- the thread -----------------------------------------------------------------------
 
 void Proxy::serve() {
-    auto last = Clock::now();
+    auto last = SteadyClock::now();
     while (!stop_) {
         std::vector<pollfd> fds{{wake_, POLLIN, 0}};
         const bool hole = now_[0].hole || now_[1].hole;
@@ -131,7 +131,7 @@ void Proxy::serve() {
                 if (now_[d].hole) continue;
                 if (!lane.ended && lane.held < held_max) fds.push_back({lane.from, POLLIN, 0});
                 if (lane.pieces.empty()) continue;
-                const bool later = lane.pieces.front().due > Clock::now() || credit_[d] <= 0;
+                const bool later = lane.pieces.front().due > SteadyClock::now() || credit_[d] <= 0;
                 if (later)
                     patience_ms = 1;
                 else
@@ -148,7 +148,7 @@ void Proxy::serve() {
             cut = std::exchange(cut_wanted_, false);
             how = cut_;
         }
-        const auto now = Clock::now();
+        const auto now = SteadyClock::now();
         const std::chrono::duration<double> passed = now - last;
         last = now;
         for (std::size_t d = 0; d < 2; ++d)
@@ -204,10 +204,10 @@ bool Proxy::move(Connection& connection) {
         Lane& lane = connection.lanes[d];
         if (now_[d].hole) continue;
         if (!read(lane)) return false;
-        if (!lane.pieces.empty() && lane.pieces.back().due == Clock::time_point::max())
+        if (!lane.pieces.empty() && lane.pieces.back().due == SteadyClock::time_point::max())
             for (auto& waiting : lane.pieces)
-                if (waiting.due == Clock::time_point::max())
-                    waiting.due = Clock::now() + now_[d].delay;
+                if (waiting.due == SteadyClock::time_point::max())
+                    waiting.due = SteadyClock::now() + now_[d].delay;
         if (!write(lane, d)) return false;
         if (lane.ended && lane.pieces.empty() && !lane.closed) {
             ::shutdown(lane.to, SHUT_WR);
@@ -229,7 +229,7 @@ bool Proxy::read(Lane& lane) {
         bytes.resize(static_cast<std::size_t>(n));
         lane.held += bytes.size();
         look_into(lane, bytes);
-        lane.pieces.push_back({Clock::time_point::max(), std::move(bytes)});
+        lane.pieces.push_back({SteadyClock::time_point::max(), std::move(bytes)});
     }
     return true;
 }
@@ -262,7 +262,7 @@ void Proxy::look_into(Lane& lane, const std::string& bytes) {
 }
 
 bool Proxy::write(Lane& lane, std::size_t direction) {
-    while (!lane.pieces.empty() && lane.pieces.front().due <= Clock::now() &&
+    while (!lane.pieces.empty() && lane.pieces.front().due <= SteadyClock::now() &&
            credit_[direction] > 0) {
         Lane::Piece& first = lane.pieces.front();
         const ssize_t n =

@@ -375,12 +375,12 @@ TEST_CASE("without a common column the names of rows that pandas and R write are
           std::string::npos);
     const Json report = Json::parse(finished.out);
     CHECK(report["rows"]["common"] == 120);
-    const std::string run_id = report["run_id"].get<std::string>();
-    const std::string ids = slurp(fs::path(dir / "runs") / run_id / "master" / "test_ids.csv");
+    const std::string id = report["run_id"].get<std::string>();
+    const std::string ids = slurp(fs::path(dir / "runs") / id / "master" / "test_ids.csv");
     CHECK(ids.starts_with("@index\n"));
     // the model reads new rows alike
-    const Finished predicted = run(dir, {"predict", "--local", "--model", run_id, "--data",
-                                         "right.csv", "--data", "left.csv", "--json"});
+    const Finished predicted = run(dir, {"predict", "--local", "--model", id, "--data", "right.csv",
+                                         "--data", "left.csv", "--json"});
     INFO(predicted.err);
     CHECK(predicted.exit_code == 0);
     // where one of the files has no such column, nothing is guessed

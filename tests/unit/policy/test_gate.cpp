@@ -333,12 +333,12 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         CHECK(code(member.gate->admit(asks(at, "e"))) == Errc::refused);
     }
     SECTION("one owner under many names of its key keeps no others out") {
-        int held = 0;
+        int kept = 0;
         for (int i = 2; i <= 41; ++i) {
             const std::string name = "c-0000000" + std::to_string(i % 10);
-            if (code(member.gate->admit(asks(i, name))) == Errc::held) ++held;
+            if (code(member.gate->admit(asks(i, name))) == Errc::held) ++kept;
         }
-        CHECK(held == 4);
+        CHECK(kept == 4);
         CHECK(code(member.gate->admit(asks(50, "c"))) == Errc::refused);
         CHECK(code(member.gate->admit(asks(51, "d"))) == Errc::held);
     }

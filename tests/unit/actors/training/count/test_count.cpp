@@ -65,9 +65,9 @@ TEST_CASE("an algorithm of its own survives any death") {
     std::size_t events = 0;
     plain.set().before_event = [&](std::size_t n) { events = n; };
     REQUIRE(plain.play().code == Errc::ok);
-    constexpr std::size_t stride = sanitized ? 7 : 1;
+    constexpr std::size_t every = sanitized ? 7 : 1;
     for (std::size_t victim = 0; victim < 3; ++victim)
-        for (std::size_t n = 2; n <= events; n += stride) {
+        for (std::size_t n = 2; n <= events; n += every) {
             CAPTURE(victim, n);
             Play play(small());
             configure_count(play);
