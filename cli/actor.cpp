@@ -37,6 +37,25 @@ struct Self {
     std::optional<std::uint64_t> rank;  ///< of a member
 };
 
+/// Flags that a container has as variables. (CLI11 would read them for every command, and end
+/// `vflbus version` for a word that is none.)
+Result<> set_by_variables(ActorArguments& arguments) {
+    for (const auto& [name, flag] :
+         {std::pair{"VFLBUS_ONCE", &arguments.once}, std::pair{"VFLBUS_SERVE", &arguments.serve},
+          std::pair{"VFLBUS_OR_RESUME", &arguments.or_resume}}) {
+        const char* const value = std::getenv(name);
+        const std::string_view word = value == nullptr ? "" : value;
+        if (word.empty() || word == "false" || word == "0") continue;
+        if (word != "true" && word != "1")
+            return fail(Errc::usage, std::string(name) + " = \"" + printable(word.substr(0, 20)) +
+                                         "\" is neither true nor false");
+        *flag = true;
+    }
+    if (arguments.or_resume && arguments.run_id.empty())
+        return fail(Errc::usage, "VFLBUS_OR_RESUME needs --run-id or VFLBUS_RUN_ID");
+    return {};
+}
+
 /// Who this is, by flags, then by VFLBUS_ROLE and VFLBUS_RANK.
 Result<Self> find_self(const ActorArguments& arguments) {
     const auto variable = [](const char* name) {
@@ -458,7 +477,10 @@ Result<std::unique_ptr<Page>> page_beside(const ActorArguments& arguments) {
 
 }  // namespace
 
-int run(const ActorArguments& arguments) {
+int run(const ActorArguments& given) {
+    ActorArguments arguments = given;
+    if (const auto good = set_by_variables(arguments); !good)
+        return report_failure(arguments, good.error());
     const auto self = find_self(arguments);
     if (!self) return report_failure(arguments, self.error());
     if (const auto good = check_flags(arguments, *self); !good)

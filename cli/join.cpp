@@ -307,6 +307,9 @@ int run(const JoinArguments& arguments) {
                 "nobody there has made it";
         if (end.useless)
             forget(*joining);
+        else if (end.key_refused)
+            failure.hint =
+                "ask for a new invitation; if this one is good, run the same command again";
         else
             failure.hint = "run the same command again: it goes on with the key that it has made";
         return report_failure(arguments, failure);

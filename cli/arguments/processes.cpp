@@ -71,8 +71,9 @@ void add_actor(CommandLine& line) {
     ActorArguments& actor = line.actor;
     CLI::App& on = line.command(
         line.app, "actor", "Take part in runs as master, member or arbiter.",
-        "Every flag may be an environment variable instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
-        "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_MODEL_EPOCHS, ... (docs/operating.md).\n"
+        "Keys and most flags may be environment variables instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
+        "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_POLICY, VFLBUS_MODEL_EPOCHS, ...: docs/operating.md\n"
+        "has them all.\n"
         "Examples:\n"
         "  vflbus actor --role master --config conf/parties/master.toml\n"
         "  vflbus actor --role member --rank 0 --config conf/parties/member-0.toml\n"
@@ -84,8 +85,7 @@ void add_actor(CommandLine& line) {
         actor);
     on.add_option("--role", actor.role, "master, member, arbiter or serverapp")->type_name("ROLE");
     add_number(on, "--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
-    on.add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
-        ->envname("VFLBUS_ONCE");
+    on.add_flag("--once", actor.once, "a member ends with its first run, and its exit code");
     on.add_flag("--serve", actor.serve,
                 "a master that waits for runs that `vflbus run submit` hands it");
     on.add_option("--name", actor.name, "node name; default master or member-R")
@@ -103,7 +103,8 @@ void add_actor(CommandLine& line) {
         ->envname("VFLBUS_STATE_DIR");
     on.add_option("--policy", actor.policy,
                   "which owners may have what run with this member's data: docs/policy.md")
-        ->type_name("FILE");
+        ->type_name("FILE")
+        ->envname("VFLBUS_POLICY");
     // what `launch` tells its members, whose state directory is gone with the run
     on.add_option("--policy-dir", actor.policy_dir)->group("")->envname("VFLBUS_POLICY_DIR");
     on.add_option("--model-dir", actor.model_dir)->group("");

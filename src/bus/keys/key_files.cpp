@@ -252,6 +252,10 @@ Result<LinkKeys> load_link_keys(const KeySource& source, const std::string& node
         name = own ? node_name : std::string(without_suffix(node_name));
     }
     const fs::path secret = secret_key_path(source.directory, name);
+    if (!fs::exists(secret, ec) && ec)
+        return fail(Errc::usage, "cannot look for the key " + secret.string() + ": " +
+                                     ec.message() +
+                                     "; it has to belong to the user that this runs as");
     if (!fs::exists(secret, ec))
         return fail(Errc::usage, "there is no key " + secret.string() +
                                      "; make it: vflbus keys new " + name + " --certificates " +

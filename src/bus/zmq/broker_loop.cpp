@@ -152,10 +152,12 @@ class SampleDesk {
 class BrokerLoopImpl final : public BrokerLoop {
   public:
     BrokerLoopImpl(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
-                   Ledger* ledger, std::unique_ptr<Gate> gate, std::optional<KeyPair> keys)
+                   Ledger* ledger, std::unique_ptr<Gate> gate, std::optional<KeyPair> keys,
+                   bool private_sockets)
         : context_(std::move(context)),
           gate_(std::move(gate)),
           keys_(std::move(keys)),
+          private_sockets_(private_sockets),
           socket_(context_->zmq, zmq::socket_type::router),
           connections_(
               context_->zmq, socket_, bounds_of(timings, limits),
@@ -386,7 +388,7 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// Whoever may enter the directory of an ipc socket is not asked for a key, so at a broker with
     /// keys nobody else may.
     Result<> private_socket(const Address& address) const {
-        if (address.transport != Address::Transport::ipc || !keys_) return {};
+        if (address.transport != Address::Transport::ipc || !private_sockets_) return {};
         if (address.host.front() == '@')
             return fail(Errc::insecure,
                         "cannot bind " + address.text() +
@@ -440,6 +442,7 @@ class BrokerLoopImpl final : public BrokerLoop {
     std::shared_ptr<Context> context_;
     std::unique_ptr<Gate> gate_;  ///< ends after the ROUTER that asks it
     std::optional<KeyPair> keys_;
+    bool private_sockets_;  ///< it is a broker with keys, also where it has no tcp address
     zmq::socket_t socket_;
     Connections connections_;
     RouterTransport transport_;
@@ -459,6 +462,9 @@ class BrokerLoopImpl final : public BrokerLoop {
 Result<SecretKeyFile> read_own_key(const std::filesystem::path& directory) {
     const std::filesystem::path file = secret_key_path(directory, broker_key_name);
     std::error_code ec;
+    if (!std::filesystem::exists(file, ec) && ec)
+        return fail(Errc::usage, "cannot look for the key " + file.string() + ": " + ec.message() +
+                                     "; it has to belong to the user that this runs as");
     if (!std::filesystem::exists(file, ec))
         return fail(Errc::usage, "there is no key " + file.string() +
                                      "; make it: vflbus keys new broker --certificates " +
@@ -489,7 +495,8 @@ Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
         gate = std::move(*opened);
     }
     auto loop = std::make_unique<BrokerLoopImpl>(options.context, options.timings, options.limits,
-                                                 options.ledger, std::move(gate), std::move(keys));
+                                                 options.ledger, std::move(gate), std::move(keys),
+                                                 !options.certificates.empty());
     std::vector<std::string> addresses;
     // at a broker with keys those in the clear come first, as they take no key
     for (const bool with_key : {false, true})
