@@ -53,12 +53,12 @@ int run(const SplitArguments& arguments) {
     for (const data::SplitPart& part : split->parts) {
         table.add({part.party, part.file.string(), observe::grouped(part.rows),
                    std::to_string(part.columns.size())});
-        command += " --data " + part.file.string();
+        command += " --data " + shell_word(part.file.string());
     }
     print(shown(table));
     if (arguments.label.empty()) return 0;
-    for (const std::string& label : arguments.label) command += " --label " + label;
-    if (split->id != "id") command += " --id " + split->id;
+    for (const std::string& label : arguments.label) command += " --label " + shell_word(label);
+    if (split->id != "id") command += " --id " + shell_word(split->id);
     for (const data::SplitPart& part : split->parts)
         if (part.image) command += " --set party." + part.party + ".image=" + part.image->text();
     if (*image) command += " --set model.name=efficientnet";

@@ -476,7 +476,8 @@ std::map<std::string, std::string> systemd_units(const Deployment& deployment) {
             "Restart=on-failure\nRestartSec=2\n"
             "# a reason that would come again: usage, data, configuration; and a younger process "
             "of this name\n"
-            "RestartPreventExitStatus=2 3 6 8 9\n"
+            // 130: `vflbus run stop`
+            "RestartPreventExitStatus=2 3 6 8 9 130\n"
             "KillSignal=SIGTERM\nTimeoutStopSec=45\n";
         if (!deployment.memory.empty())
             text +=

@@ -78,7 +78,9 @@ void print_result(const PredictArguments& arguments, const actors::PredictMaster
     print(observe::grouped(master.rows()) + " predictions: " + out + "\n\n" + table_of(report));
     if (report.rows_unlabelled > 0)
         print("\n" + observe::grouped(report.rows_unlabelled) +
-              " rows have no label; the metrics are of the others\n");
+              (report.test.empty() ? " rows have no label that the model knows; without labels of "
+                                     "all kinds there are no metrics\n"
+                                   : " rows have no label; the metrics are of the others\n"));
     if (report.test.empty()) return;
     observe::Table table({{"metric"}, {"value", observe::Align::right}});
     for (const auto& [name, value] : report.test) table.add({name, observe::metric_text(value)});

@@ -35,7 +35,8 @@ Values metrics_of(const RunView& view) {
     for (const bus::MetricEntry& entry : *view.told.metrics) {
         values[entry.split + " loss"] = observe::metric_text(entry.loss);
         for (const auto& [name, value] : entry.metrics)
-            values[entry.split + " " + name] = observe::metric_text(value);
+            values[entry.split.empty() ? name : entry.split + " " + name] =
+                observe::metric_text(value);
     }
     return values;
 }

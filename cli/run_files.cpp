@@ -84,6 +84,8 @@ bus::MetricEntry entry_of(const observe::HistoryEntry& entry) {
 std::vector<bus::MetricEntry> all_entries(const observe::RunReport& report) {
     std::vector<bus::MetricEntry> entries;
     for (const observe::HistoryEntry& entry : report.history) entries.push_back(entry_of(entry));
+    // those of the finished model; of a run that ended before they are those of an entry above
+    if (report.status != "completed" && !entries.empty()) return entries;
     for (const auto& [split, metrics] : {std::pair{"train", &report.train}, {"test", &report.test}})
         if (!metrics->empty() && std::ranges::none_of(entries, [&, name = split](const auto& e) {
                 return e.split == name && e.step == report.steps;
@@ -186,6 +188,8 @@ Result<RunFiles::Known> RunFiles::read(const RunId& run) const {
     // of a run that ended before its last step both are told; 0: that it had more is all we know
     known.status.steps = report.status == "completed" ? report.steps : report.steps_planned;
     known.status.epoch = known.status.epochs = report.epochs;
+    if (report.status != "completed")
+        known.status.epoch = report.history.empty() ? 0 : report.history.back().epoch;
     // (a run that has shown no loss yet has none, and not 0)
     known.status.loss = known.entries.empty() ? std::numeric_limits<double>::quiet_NaN()
                                               : known.entries.back().loss;

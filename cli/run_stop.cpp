@@ -43,7 +43,8 @@ Failure not_told(const bus::RunRow& row, const Failure& why) {
 /// its files.
 void say_how_to_go_on(const Common& common, const bus::RunRow& row) {
     const std::string master = serving_master(row.owner, row.run);
-    if (master.empty() || row.state != bus::RunState::stopped) return;
+    // (an app keeps nothing that another process could go on from)
+    if (master.empty() || row.role != "master" || row.state != bus::RunState::stopped) return;
     note(common, "where " + master + " runs, `vflbus actor --role master --name " + row.owner +
                      " --resume " + row.run.hex() + "` goes on with it");
 }

@@ -107,6 +107,8 @@ Told told_by_files(const LocalRun& run) {
     status.step = run.report.steps;
     status.steps = run.report.steps_planned;
     status.epoch = status.epochs = run.report.epochs;
+    if (run.report.status != "completed")
+        status.epoch = run.report.history.empty() ? 0 : run.report.history.back().epoch;
     const auto entries = entries_of_run(run);
     for (const bus::MetricEntry& entry : entries)
         if (entry.split == "train") status.loss = entry.loss;

@@ -109,7 +109,8 @@ void add_tune(CommandLine& line) {
         "or with --broker members that serve there (`vflbus actor --role member`).\n"
         "Examples:\n"
         "  vflbus tune --grid model.learning_rate=0.01,0.1 --config conf/logistic.toml\n"
-        "  vflbus tune --grid model.l2=0.1,1 --config conf/parties/master.toml --broker "
+        "  vflbus tune --grid model.learning_rate=0.01,0.1 --config conf/parties/master.toml "
+        "--broker "
         "tcp://10.0.0.1:7423\n"
         "  vflbus tune --grid model.l2=0.1,1,10 --grid data.one_hot_max=8,64 --folds 5 "
         "--data bank.csv --data shop.csv --label y",

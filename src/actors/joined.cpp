@@ -17,6 +17,7 @@ data::Column picked(const data::Column& column, std::span<const std::uint32_t> r
     out.kind = column.kind;
     out.date = column.date;
     out.missing_words = column.missing_words;
+    out.decimal = column.decimal;
     out.dictionary = column.dictionary;
     for (const std::uint32_t row : rows) {
         if (column.kind == data::ColumnKind::numeric)

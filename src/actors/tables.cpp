@@ -85,6 +85,7 @@ struct Files {
         if (!rules) return tl::unexpected(in_section(std::move(rules.error())));
         auto prepare = data::parse_prepare_rules(party.prepare);
         if (!prepare) return tl::unexpected(in_section(std::move(prepare.error())));
+        if (known != nullptr) format->usual_decimal = data::usual_decimal(*known);
         data::SourceOptions options;
         options.location = path(kind);
         options.format = *format;

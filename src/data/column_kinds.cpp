@@ -46,14 +46,16 @@ bool KindTally::add(std::string_view text, const NumberStyle& stated) {
     }
     const char sign = grouping_of(text, stated.decimal);
     for (std::size_t i = 0; i < groupings.size(); ++i) grouped_[i] += groupings[i] == sign;
-    dates_.add(text);
+    last_is_no_date_ = !dates_.add(text);
     const char usual = stated.decimal == '.' ? ',' : '.';
     const NumberStyle with_marks{stated.decimal,
                                  stated.thousands == '\0' ? usual : stated.thousands, true};
     last_has_marks_ = parse_styled(text, with_marks).has_value();
     marked_ += last_has_marks_;
-    has_class_ |= !last_has_marks_ && sign == '\0';
-    codes_ += !last_has_marks_ && looks_like_code(text);
+    const bool is_amount = last_has_marks_;
+    last_has_marks_ = is_amount && sign == '\0';  // groups alone are no signs around a number
+    has_class_ |= !is_amount && sign == '\0';
+    codes_ += !is_amount && looks_like_code(text);
     add_word(text);
     return false;
 }
@@ -80,6 +82,7 @@ std::vector<std::string> KindTally::missing_words() const {
 
 void KindTally::set_odd(std::string_view text, std::string place) {
     if (last_has_marks_ && with_marks_.place.empty()) with_marks_ = {std::string(text), place};
+    if (last_is_no_date_ && no_date_.place.empty()) no_date_ = {std::string(text), place};
     if (odd_.place.empty()) odd_ = {std::string(text), std::move(place)};
 }
 
@@ -186,6 +189,8 @@ void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
         column.kind = ColumnKind::text;
         if (tally.dates().ambiguous())
             ambiguous_dates_.push_back(shown(column.name));
+        else if (tally.dates().nearly() && !tally.no_date().empty())
+            nearly_dates_.push_back(shown(column.name) + " " + tally.no_date());
         else if (tally.is_numbers_with_marks())
             marked_.push_back(shown(column.name) + " " + tally.odd());
         else if (tally.is_half_numbers() && column.use == Use::feature)
@@ -208,6 +213,8 @@ std::vector<std::string> KindDecision::notes() const {
     add("times of day become hours since midnight: ", times_, "columns: \"category\"");
     add("dates of which day and month cannot be told apart are taken for categories: ",
         ambiguous_dates_, "columns: \"date-dmy\" or \"date-mdy\"");
+    add("taken for categories, because not all cells are dates: ", nearly_dates_,
+        "columns: \"date\" refuses this cell");
     add("amounts with signs around them are taken for categories: ", marked_,
         "columns: \"number\" reads them");
     add("numbers and codes with other characters are taken for categories: ", mixed_codes_,

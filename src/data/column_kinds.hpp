@@ -58,7 +58,8 @@ class KindTally {
     bool add(std::string_view text, const NumberStyle& stated);
     /// Whether set_odd() is to be told of the cell for which add() was false just now.
     [[nodiscard]] bool wants_odd() const noexcept {
-        return odd_.place.empty() || (last_has_marks_ && with_marks_.place.empty());
+        return odd_.place.empty() || (last_has_marks_ && with_marks_.place.empty()) ||
+               (last_is_no_date_ && no_date_.place.empty());
     }
     /// The cell for which add() was false, and where it is ("line 3").
     void set_odd(std::string_view text, std::string place);
@@ -67,6 +68,10 @@ class KindTally {
     /// The first cell that is a number with signs around it: "('(1.5)' on line 3)"; or "".
     [[nodiscard]] std::string with_marks() const {
         return with_marks_.place.empty() ? std::string() : told(with_marks_);
+    }
+    /// The first cell that is neither a number nor a date: "('2023-02-30' on line 152)"; or "".
+    [[nodiscard]] std::string no_date() const {
+        return no_date_.place.empty() ? std::string() : told(no_date_);
     }
     /// What stands for a missing number, if the column is one of numbers: see above.
     [[nodiscard]] std::vector<std::string> missing_words() const;
@@ -135,6 +140,8 @@ class KindTally {
     OddCell odd_;
     OddCell with_marks_;
     bool last_has_marks_ = false;
+    OddCell no_date_;
+    bool last_is_no_date_ = false;
     std::set<std::string, std::less<>> values_;  ///< one more than few_values_max: too many
     bool has_class_ = false;
     std::vector<Word> words_;  ///< one more than missing_words_max: there are too many
@@ -171,6 +178,7 @@ class KindDecision {
     std::vector<std::string> dates_;
     std::vector<std::string> times_;
     std::vector<std::string> ambiguous_dates_;
+    std::vector<std::string> nearly_dates_;
     std::vector<std::string> marked_;
     std::vector<std::string> mixed_;
     std::vector<std::string> mixed_codes_;

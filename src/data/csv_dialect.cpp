@@ -169,14 +169,30 @@ struct DecimalTally {
     std::size_t by_point = 0;  ///< numbers when '.' is the decimal mark
     std::size_t by_comma = 0;  ///< numbers when ',' is
     std::size_t only_comma = 0;
+    std::size_t groups = 0;  ///< 1.234: a number both ways, in groups of three digits with '.'
+    std::size_t whole = 0;   ///< 850, without any mark
+    std::string group;       ///< the first of them
+};
+
+struct DecimalChoice {
+    char mark = '.';
+    std::string note;  ///< what was guessed
 };
 
 /// ',' when some column is numbers with a decimal comma, and none is with a decimal point.
-char choose_decimal(const FirstRows& rows, char separator, char thousands) {
-    if (separator == ',') return '.';
+///
+/// What shows neither is what is written without fractions: 1.234 may be a thousand or one and a
+/// bit. There the party's training table decides (`usual`). Without one: whoever separates cells by
+/// ';' has the comma in numbers, so 1,234 is a fraction; and 850 beside 1.234 is one of thousands,
+/// as fractions of three digits would be 850.000 and not so often whole.
+DecimalChoice choose_decimal(const FirstRows& rows, char separator, char thousands,
+                             std::optional<char> usual) {
+    if (separator == ',') return {};
     bool comma = false;
     bool point = false;
     bool either = false;
+    bool groups = false;
+    std::string group;
     for (std::size_t c = 0; c < rows.columns(); ++c) {
         DecimalTally tally;
         for (std::size_t r = 1; r < rows.cells.size(); ++r) {
@@ -192,20 +208,38 @@ char choose_decimal(const FirstRows& rows, char separator, char thousands) {
             tally.by_point += by_point;
             tally.by_comma += by_comma;
             tally.only_comma += by_comma && cell.find(',') != std::string::npos;
+            tally.whole += by_point && by_comma && cell.find_first_of(".,") == std::string::npos;
+            if (by_point && grouping_of(cell, ',') == '.') {
+                if (++tally.groups == 1) tally.group = cell;
+            }
         }
         const bool numbers_by_point = tally.by_point * 10 >= tally.cells * 9;
         const bool numbers_by_comma = tally.by_comma * 10 >= tally.cells * 9;
         if (tally.cells == 0 || tally.only_comma == 0) {
             point |= tally.cells > 0 && numbers_by_point && !numbers_by_comma;
+            if (tally.groups == 0 || !numbers_by_point || !numbers_by_comma) continue;
+            groups |= tally.whole > 0 && tally.groups + tally.whole == tally.cells;
+            if (group.empty()) group = tally.group;
             continue;
         }
         comma |= numbers_by_comma && !numbers_by_point;
         point |= numbers_by_point && !numbers_by_comma;
         either |= numbers_by_comma && numbers_by_point;
     }
-    // 1,234 alone is a number both ways: whoever separates cells by ';' has the comma in numbers
-    if (!comma && !point && either) return separator == ';' ? ',' : '.';
-    return comma && !point ? ',' : '.';
+    const std::string comma_note = "numbers have a decimal comma (decimal)";
+    if (comma || point) return comma && !point ? DecimalChoice{',', comma_note} : DecimalChoice{};
+    if (usual) {
+        if (*usual == ',')
+            return {',', "numbers have a decimal comma, as in the training table (decimal)"};
+        return {};
+    }
+    if (either) return separator == ';' ? DecimalChoice{',', comma_note} : DecimalChoice{};
+    if (group.empty()) return {};
+    if (groups && separator == ';') return {',', {}};  // that digits are in groups is told
+    return {'.',
+            "numbers such as " + group +
+                " have a decimal point, and no digits in groups (decimal = \",\" reads them as "
+                "thousands)"};
 }
 
 /// A first line such as "sep=;", which Excel writes and understands. Its separator, and its length.
@@ -259,10 +293,14 @@ Sniffed sniff(std::string_view head, bool all, const TextFormat& stated) {
                                     " (separator)");
     }
     sniffed.dialect = Dialect(chosen.separator);
-    sniffed.dialect.decimal = stated.decimal.value_or(
-        choose_decimal(chosen.rows, chosen.separator, stated.thousands.value_or('\0')));
-    if (!stated.decimal && sniffed.dialect.decimal == ',')
-        sniffed.notes.emplace_back("numbers have a decimal comma (decimal)");
+    if (stated.decimal) {
+        sniffed.dialect.decimal = *stated.decimal;
+    } else {
+        DecimalChoice choice = choose_decimal(
+            chosen.rows, chosen.separator, stated.thousands.value_or('\0'), stated.usual_decimal);
+        sniffed.dialect.decimal = choice.mark;
+        if (!choice.note.empty()) sniffed.notes.push_back(std::move(choice.note));
+    }
     const HeaderFit& fit = chosen.fit;
     sniffed.row_names = fit.rows > 1 && fit.one_more == fit.rows && chosen.rows.columns() > 0;
     return sniffed;

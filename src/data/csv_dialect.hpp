@@ -23,6 +23,8 @@ struct TextFormat {
     std::optional<Encoding> encoding = {};
     std::optional<char> separator = {};
     std::optional<char> decimal = {};
+    /// That of the party's training table: it decides where the text does not show its own.
+    std::optional<char> usual_decimal = {};
     std::optional<char> thousands = {};  ///< '\0': numbers have no groups; ' ' for blanks
     friend bool operator==(const TextFormat&, const TextFormat&) = default;
 };

@@ -182,7 +182,8 @@ class Parser {
             targets_[c].use = column.use;
             targets_[c].undecided = column.undecided;
             if (!column.has_values()) continue;
-            Column made{column.name, column.kind, {}, {}, {}, column.date, column.missing_words};
+            Column made{column.name,          column.kind,         {}, {}, {}, column.date,
+                        column.missing_words, column.style.decimal};
             if (column.kind == ColumnKind::numeric) {
                 made.numbers.resize(job_.rows);
                 targets_[c].is_number = true;

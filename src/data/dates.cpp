@@ -189,17 +189,26 @@ std::optional<double> parse_date(std::string_view text, DateForm form) noexcept 
     return static_cast<double>(days_since_1970(year, month, day)) + *time;
 }
 
-void DateGuess::add(std::string_view text) noexcept {
+bool DateGuess::add(std::string_view text) noexcept {
     ++texts_;
-    if (text.size() >= 4 && (text[1] == ':' || text[2] == ':'))
-        time_ += parse_time(text).has_value();
+    const bool time =
+        text.size() >= 4 && (text[1] == ':' || text[2] == ':') && parse_time(text).has_value();
+    time_ += time;
     // what has no separator in its first five characters is no date: one look for most texts
-    if (text.size() < 8 || !is_digit(text.front())) return;
-    ymd_ += parse_date(text, DateForm::ymd).has_value();
+    if (text.size() < 8 || !is_digit(text.front())) return time;
+    const bool ymd = parse_date(text, DateForm::ymd).has_value();
+    ymd_ += ymd;
     const bool dmy = parse_date(text, DateForm::dmy).has_value();
     dmy_ += dmy;
-    mdy_ += parse_date(text, DateForm::mdy).has_value();
+    const bool mdy = parse_date(text, DateForm::mdy).has_value();
+    mdy_ += mdy;
     dotted_ += dmy && text.substr(0, 3).find('.') != std::string_view::npos;
+    return time || ymd || dmy || mdy;
+}
+
+bool DateGuess::nearly() const noexcept {
+    const std::uint64_t most = std::max({ymd_, dmy_, mdy_});
+    return most < texts_ && most * 10 >= texts_ * 9;
 }
 
 DateForm DateGuess::form() const noexcept {

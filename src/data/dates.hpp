@@ -30,10 +30,13 @@ std::optional<double> parse_date(std::string_view text, DateForm form) noexcept;
 /// Counts which forms the dates of a column can have.
 class DateGuess {
   public:
-    void add(std::string_view text) noexcept;
+    /// False for a text that is a date in none of the forms.
+    bool add(std::string_view text) noexcept;
     /// The one form that all texts fit, times of day among them; none where some fit none, and
     /// where day and month cannot be told apart: 03/04/2024 alone may be either.
     [[nodiscard]] DateForm form() const noexcept;
+    /// Nine of ten texts, and not all, are dates in one order of day, month and year.
+    [[nodiscard]] bool nearly() const noexcept;
     /// Every text is a date, but nothing says which of two numbers is the day.
     [[nodiscard]] bool ambiguous() const noexcept;
 

@@ -41,7 +41,8 @@ std::vector<KnownColumn> Preprocessor::known_columns() const {
     std::vector<KnownColumn> known;
     for (const PreparedColumn& column : columns)
         if (!column.presence)
-            known.push_back({column.name, column.kind, column.date, column.missing_words});
+            known.push_back(
+                {column.name, column.kind, column.date, column.missing_words, column.decimal});
     return known;
 }
 
@@ -80,6 +81,7 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     column.name = source.name;
     column.date = source.date;
     column.missing_words = source.missing_words;
+    column.decimal = source.decimal;
     double sum = 0;
     double low = std::numeric_limits<double>::infinity();
     double high = -low;
@@ -211,6 +213,11 @@ bool looks_like_number(std::string_view text) {
     return std::ranges::any_of(text, digit) && std::ranges::all_of(text, of_amount);
 }
 
+bool looks_like_date(std::string_view text) {
+    return parse_date(text, DateForm::ymd) || parse_date(text, DateForm::dmy) ||
+           parse_date(text, DateForm::mdy);
+}
+
 Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::size_t values_max,
                 TextCoding coding) {
     Fitted fitted;
@@ -239,9 +246,14 @@ Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::
         fitted.removed = std::to_string(values) +
                          " different texts, more than one_hot_max = " + std::to_string(values_max);
         std::size_t like_numbers = 0;
-        for (std::size_t code = 0; code < seen.size(); ++code)
+        std::size_t like_dates = 0;
+        for (std::size_t code = 0; code < seen.size(); ++code) {
             like_numbers += seen[code] != 0 && looks_like_number(source.dictionary[code]);
-        if (2 * like_numbers > values)
+            like_dates += seen[code] != 0 && looks_like_date(source.dictionary[code]);
+        }
+        if (2 * like_dates > values)
+            fitted.removed += "; most look like dates: declare it \"date\" (columns)";
+        else if (2 * like_numbers > values)
             fitted.removed += "; most look like numbers: declare it \"number\" (columns)";
         fitted.kind = LeftOutKind::texts;
     } else {

@@ -50,6 +50,7 @@ struct PreparedColumn {
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
     std::vector<std::string> missing_words = {};  ///< numeric: see Column::missing_words
+    char decimal = '.';                           ///< numeric: see Column::decimal
     bool has_value = false;  ///< numeric: a column more, 1 where the cell was there
     /// text; `mean` and `scale` are then those of its numbers, unless it is one-hot or hashed.
     TextCoding coding = TextCoding::one_hot;

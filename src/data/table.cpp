@@ -76,8 +76,15 @@ std::string_view describe(LeftOutKind kind) noexcept {
 std::vector<KnownColumn> known_columns(const Table& table) {
     std::vector<KnownColumn> known;
     for (const Column& column : table.features)
-        known.push_back({column.name, column.kind, column.date});
+        known.push_back({column.name, column.kind, column.date, {}, column.decimal});
     return known;
+}
+
+std::optional<char> usual_decimal(const std::vector<KnownColumn>& known) noexcept {
+    std::optional<char> mark;
+    for (const KnownColumn& column : known)
+        if (column.kind == ColumnKind::numeric && mark.value_or('.') == '.') mark = column.decimal;
+    return mark;
 }
 
 void make_texts(Column& column) {

@@ -79,6 +79,7 @@ struct KnownColumn {
     ColumnKind kind = ColumnKind::numeric;
     DateForm date = DateForm::none;  ///< numeric: the numbers are days of dates in this form
     std::vector<std::string> missing_words = {};  ///< numeric: see Column::missing_words
+    char decimal = '.';                           ///< numeric: see Column::decimal
     friend bool operator==(const KnownColumn&, const KnownColumn&) = default;
 };
 
@@ -92,6 +93,9 @@ struct Column {
     /// numeric: what stands in many cells instead of a number, such as T for a trace of rain; such
     /// cells are missing.
     std::vector<std::string> missing_words = {};
+    /// numeric: the decimal mark of its cells. Another table of the party that does not show its
+    /// own, as where all amounts are whole (1.234), is read by it.
+    char decimal = '.';
 
     [[nodiscard]] bool is_missing(std::size_t row) const noexcept;
     /// The cell as text: shortest form of a number, the value of a text, "" where missing.
@@ -157,6 +161,9 @@ struct Table {
 
 /// How the features of a table were read.
 std::vector<KnownColumn> known_columns(const Table& table);
+/// The decimal mark of the table that has these columns: ',' where one of them has it; none where
+/// no column is of numbers.
+std::optional<char> usual_decimal(const std::vector<KnownColumn>& known) noexcept;
 
 /// A numeric column becomes one of texts: each number in its shortest form.
 void make_texts(Column& column);

@@ -225,7 +225,7 @@ TEST_CASE("systemd gets one unit per process") {
     const std::string& member = units.at("vflbus-member-1.service");
     CHECK(has(member, "\nExecStart=/usr/bin/vflbus actor --role member --rank 1 --config "));
     CHECK(has(member, "\nRestart=on-failure\n"));
-    CHECK(has(member, "\nRestartPreventExitStatus=2 3 6 8 9\n"));
+    CHECK(has(member, "\nRestartPreventExitStatus=2 3 6 8 9 130\n"));
     CHECK(has(member, "\nMemoryMax=2G\n"));
     CHECK(has(member, "\nCPUQuota=150%\n"));
     CHECK(has(member, "\nProtectSystem=strict\n"));

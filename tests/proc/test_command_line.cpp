@@ -235,3 +235,21 @@ TEST_CASE("a name server that is silent is waited for as long as bus.resolve_tim
                                 "server does not answer") != std::string::npos);
     }
 }
+
+TEST_CASE("flags of actor may be variables, which other commands do not read", "[command_line]") {
+    const TempDir dir;
+    make_example(dir);
+    const auto actor = [&](Variables variables) {
+        variables["VFLBUS_ROLE"] = "member";
+        variables["VFLBUS_RANK"] = "0";
+        return run(dir, {"actor", "--config", "run.toml", "--broker", "ipc://" + dir / "none"},
+                   variables);
+    };
+    CHECK(run(dir, {"version"}, {{"VFLBUS_ONCE", "maybe"}}).exit_code == 0);
+    const Finished once = actor({{"VFLBUS_ONCE", "maybe"}});
+    CHECK(once.exit_code == 2);
+    CHECK(once.err.find("VFLBUS_ONCE = \"maybe\" is neither true nor false") != std::string::npos);
+    const Finished policy = actor({{"VFLBUS_POLICY", "no-policy.toml"}});
+    CHECK(policy.exit_code == 3);
+    CHECK(policy.err.find("no-policy.toml") != std::string::npos);
+}

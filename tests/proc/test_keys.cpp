@@ -701,3 +701,19 @@ TEST_CASE("who submits hears why its run failed as the owner says it, or what it
     master.signal(SIGTERM);
     CHECK(master.wait().exit_code == 0);
 }
+
+TEST_CASE("a broker with keys and sockets alone has these where nobody else may enter", "[keys]") {
+    const TempDir dir;
+    REQUIRE(run(dir, {"keys", "new", "broker", "--certificates", dir / "keys"}).exit_code == 0);
+    fs::create_directory(dir / "open");
+    fs::permissions(dir / "open", fs::perms(0755));
+    for (const std::string& address :
+         {"ipc://" + dir / "open/bus",
+          std::string("ipc://@vflbus-") + std::to_string(::getpid())}) {
+        const Finished refused =
+            run(dir, {"broker", "--bind", address, "--certificates", dir / "keys"});
+        INFO(refused.err);
+        CHECK(refused.exit_code == 2);
+        CHECK(refused.err.find("cannot bind " + address) != std::string::npos);
+    }
+}

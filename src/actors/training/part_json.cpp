@@ -19,6 +19,7 @@ Json to_json(const data::PreparedColumn& column) {
         out["kind"] = "numeric";
         if (column.date != data::DateForm::none) out["date"] = data::name_of(column.date);
         if (!column.missing_words.empty()) out["missing_words"] = column.missing_words;
+        if (column.decimal != '.') out["decimal"] = std::string(1, column.decimal);
         out["fill"] = column.fill;
         out["mean"] = column.mean;
         out["scale"] = column.scale;
@@ -55,6 +56,8 @@ data::PreparedColumn column_of(const Json& in) {
             column.date = data::parse_date_form(date->get<std::string>());
         if (const Json* words = in.find("missing_words"))
             column.missing_words = words->get<std::vector<std::string>>();
+        if (const Json* decimal = in.find("decimal"))
+            column.decimal = decimal->get<std::string>() == "," ? ',' : '.';
         column.fill = in.at("fill").get<double>();
         column.mean = in.at("mean").get<double>();
         column.scale = in.at("scale").get<double>();

@@ -360,3 +360,64 @@ TEST_CASE("the place of a row is its line in the file") {
     CHECK(Place{"p", "a/b.csv", 3, "x", 2}.text_for_others() == "p: b.csv, line 3, column 2");
     CHECK(Place{"p", "exec:psql -W secret"}.text_for_others() == "p: the output of its command");
 }
+
+// -- whose decimal mark counts ------------------------------------------------------------
+
+namespace {
+
+/// Rows 1 to 12 of ids and these amounts, again and again.
+std::string amounts(std::initializer_list<const char*> cells) {
+    std::string text = "id;betrag\n";
+    for (int row = 0; row < 12; ++row)
+        text +=
+            std::to_string(row) + ";" + cells.begin()[row % static_cast<int>(cells.size())] + "\n";
+    return text;
+}
+
+bool told(const Table& table, const std::string& what) {
+    return std::ranges::any_of(
+        table.notes, [&](const std::string& note) { return note.find(what) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("a table that shows no decimal mark has that of the training table") {
+    const Table train = table_of(amounts({"3.456,78", "12,5", "1.234,00"}));
+    CHECK(train.features[0].decimal == ',');
+    CHECK(train.features[0].numbers[0] == 3456.78);
+    CHECK_FALSE(told(train, "without the signs"));
+    ReadOptions as_trained;
+    as_trained.known = known_columns(train);
+    as_trained.format.usual_decimal = usual_decimal(as_trained.known);
+    const Table whole = table_of(amounts({"1.234", "12.500"}), as_trained);
+    CHECK(whole.features[0].numbers[0] == 1234);
+    CHECK(told(whole, "as in the training table"));
+    // one that shows its own mark keeps it
+    const Table other = table_of(amounts({"1234.5", "12.25"}), as_trained);
+    CHECK(other.features[0].numbers[0] == 1234.5);
+    const Table same = table_of(amounts({"1.234,00", "99,50"}), as_trained);
+    CHECK(same.features[0].numbers[0] == 1234);
+    CHECK_FALSE(told(same, "without the signs"));
+}
+
+TEST_CASE("what may be thousands or fractions is decided by what is beside it, and told") {
+    const Table thousands = table_of(amounts({"850", "1.234"}));
+    CHECK(thousands.features[0].numbers[1] == 1234);
+    CHECK(told(thousands, "digits in groups"));
+    const Table open = table_of(amounts({"1.234", "2.345"}));
+    CHECK(open.features[0].numbers[0] == 1.234);
+    CHECK(told(open, "numbers such as 1.234 have a decimal point"));
+    CHECK_FALSE(told(table_of(amounts({"1.5", "2.345"})), "decimal"));
+    CHECK_FALSE(told(table_of(amounts({"850", "12"})), "decimal"));
+}
+
+TEST_CASE("a column of dates with a cell that is none says which") {
+    std::string text = "id,d\n";
+    for (int day = 1; day <= 28; ++day)
+        text +=
+            std::to_string(day) + ",2024-03-" + (day < 10 ? "0" : "") + std::to_string(day) + "\n";
+    const Table bad = table_of(text + "29,2023-02-30\n");
+    CHECK(bad.features[0].kind == ColumnKind::text);
+    CHECK(told(bad, "not all cells are dates: 'd' ('2023-02-30' on line 30)"));
+    CHECK(table_of(text).features[0].date == DateForm::ymd);
+}
