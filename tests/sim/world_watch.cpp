@@ -31,7 +31,8 @@ void World::check() {
         if (!node->link || node->hostile) continue;
         // 16 requests and 16 answers at once
         if (node->link->queued_bytes() > 32 * options_.body_bytes_max)
-            violate(node->name + " queues more than its limits allow");
+            violate(node->name + " queues " + std::to_string(node->link->queued_bytes()) +
+                    " B, more than its limits allow");
         if (node->link->queued_bytes() > 0) ++coverage_["frames wait for the window"];
         if (node->link->waiting_bodies() > 0) ++coverage_["a body waits for room"];
         // besides, one body that is larger than all of it is let through at a time

@@ -345,9 +345,17 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     if (out->state() == OutgoingBody::State::idle) return;  // begins when it is asked for
     // This CREDIT is for an earlier attempt. The receiver would drop parts of the present one that
     // it has not granted, and parts that come on the bulk connection before the first chunk does.
+    // But it has room for this body, so others need not wait for that. Example of what goes wrong
+    // without it:
+    //   1. A reply has come whole, and waits for room there. Its request is sent again after a
+    //      reconnect, and so the reply is, as another attempt.
+    //   2. The room comes, and CREDIT for the attempt that came whole. The asker goes on, and waits
+    //      for its last request, whose reply waits here for the place of the first one.
     if (header.answered_below != out->tag() && header.aux != credit_all &&
-        !VFLBUS_PLANTED(credit_of_earlier_attempt))
+        !VFLBUS_PLANTED(credit_of_earlier_attempt)) {
+        if (peer.asking.end(name)) begin_next(*run, header.src, peer, now);
         return;
+    }
     if (!name.reply) heard_of(*run, header.src, peer, peer.pending.at(name.number), now);
     if (header.aux == credit_all) {
         out->stop();
