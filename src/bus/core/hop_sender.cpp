@@ -209,6 +209,24 @@ void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {
     blocked_ = blocked_ && waiting();
 }
 
+void HopSender::drop_body(const Header& body, std::vector<Left>& left) {
+    const auto found = queues_.find(body.run);
+    if (found == queues_.end()) return;
+    RunQueue gone;
+    std::deque<Entry> kept;
+    for (Entry& entry : found->second.entries) {
+        Header header;
+        const bool same = decode(entry.frame.header.bytes(), header) == HeaderFault::none &&
+                          header.term == body.term && header.kind == body.kind &&
+                          header.dst == body.dst && header.request == body.request;
+        (same ? gone.entries : kept).push_back(std::move(entry));
+    }
+    found->second.entries = std::move(kept);
+    drop(gone, left);
+    if (found->second.entries.empty()) drop_run(RunId(body.run), left);
+    blocked_ = blocked_ && waiting();
+}
+
 void HopSender::begin_session(std::vector<Left>& left) {
     control_.clear();
     report_ = 0;

@@ -105,6 +105,11 @@ class HopSender {
     void take_connection(UnderWay&& under_way, std::vector<Left>& left);
     /// Drops the REQUEST and REPLY frames of a run that wait.
     void drop_run(const RunId& run, std::vector<Left>& left);
+    /// Drops those of one body, which begins again: of the run, term, kind, destination and number
+    /// of this header. Example of what goes wrong without it: a peer's small frame, its JOIN or a
+    /// request that it says again, has a body of 1 MiB begin again here. Said a thousand times
+    /// while the window is closed, it makes a thousand copies wait.
+    void drop_body(const Header& body, std::vector<Left>& left);
     /// Drops those of all runs, for a node that is lost; the session goes on.
     void drop_data(std::vector<Left>& left);
     /// While it is on, data may fill only the bandwidth-delay product (192 KiB at least) and not

@@ -167,7 +167,13 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         return;
     }
     if (out->state() == OutgoingBody::State::queued) std::erase(peer.queue, name);
-    if (out->attempts() > 0) ++counters_.repeated;
+    if (out->attempts() > 0) {
+        ++counters_.repeated;
+        const Header earlier = header_of(run, dst, peer, name);
+        out_.drop_body(earlier, left_);
+        bulk_.out.drop_body(earlier, left_);
+        left_.clear();
+    }
     if (!out->large()) {
         out->begin(out->size(), 0);
     } else {

@@ -977,6 +977,24 @@ TEST_CASE_METHOD(LinkFixture, "a request is handled once and its answer repeated
     CHECK(decode_ending(failed.body)->code == Errc::handler_failed);
 }
 
+TEST_CASE_METHOD(LinkFixture, "a body that begins again takes the place of what waits of it") {
+    come_up();
+    joined_run();
+    request("master", 1);
+    event<RequestArrived>();
+    wire.full = true;
+    link.reply(run_of(1), node_id_of("master"), 1, Bytes(60'000, 7), now);
+    const std::uint64_t once = link.queued_bytes();
+    REQUIRE(once >= 60'000);
+    for (int again = 0; again < 100; ++again) request("master", 1);
+    CHECK(link.queued_bytes() == once);
+    wire.full = false;
+    now += milliseconds(100);
+    link.on_tick(now);
+    CHECK(expect(Kind::reply).body == Bytes(60'000, 7));
+    CHECK(link.queued_bytes() == 0);
+}
+
 TEST_CASE_METHOD(LinkFixture, "order is kept when a later request arrives first") {
     come_up();
     joined_run();
