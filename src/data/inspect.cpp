@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -89,16 +91,35 @@ ColumnSummary summary_of_texts(const Column& column, std::uint64_t one_hot_max) 
     return summary;
 }
 
-/// The first column whose cells are all there and all different, one that is called id before
-/// others.
-std::string find_id(const TableSummary& summary) {
-    std::string found;
-    for (const ColumnSummary& column : summary.columns) {
-        if (column.missing > 0 || column.distinct != summary.rows) continue;
-        if (column.name == "id") return column.name;
-        if (found.empty() && column.name.find("id") != std::string::npos) found = column.name;
+/// Whether "id" is a word of the name: customer_id, ID, idCustomer, userId; not width or valid.
+bool is_called_id(std::string_view name) {
+    const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
+    const auto letter = [&](char c) { return lower(static_cast<char>(c | 0x20)); };
+    for (std::size_t at = 0; at + 2 <= name.size(); ++at) {
+        if ((name[at] | 0x20) != 'i' || (name[at + 1] | 0x20) != 'd') continue;
+        const bool begins =
+            at == 0 || !letter(name[at - 1]) || (name[at] == 'I' && lower(name[at - 1]));
+        const bool ends = at + 2 == name.size() || !lower(name[at + 2]);
+        if (begins && ends) return true;
     }
-    return found;
+    return false;
+}
+
+/// Of the columns whose cells are all there, all different and no fractions: that called id; else
+/// the first that has id in its name; else the first column, or the first of texts.
+std::string find_id(const TableSummary& summary, const std::set<std::string>& fractions) {
+    std::string called;
+    std::string other;
+    for (const ColumnSummary& column : summary.columns) {
+        if (column.missing > 0 || column.distinct != summary.rows ||
+            fractions.contains(column.name))
+            continue;
+        if (column.name == "id") return column.name;
+        if (called.empty() && is_called_id(column.name)) called = column.name;
+        const bool first = &column == &summary.columns.front();
+        if (other.empty() && (first || column.kind == "category")) other = column.name;
+    }
+    return called.empty() ? other : called;
 }
 
 }  // namespace
@@ -140,7 +161,11 @@ Result<TableSummary> inspect(const SourceOptions& options, const std::vector<Col
             ignored.use = "not read: it is declared to be ignored";
         }
     }
-    summary.id = find_id(summary);
+    std::set<std::string> fractions;
+    for (const Column& column : table->features)
+        if (std::ranges::any_of(column.numbers, [](double v) { return v != std::floor(v); }))
+            fractions.insert(column.name);
+    summary.id = find_id(summary, fractions);
     for (ColumnSummary& column : summary.columns)
         if (!summary.id.empty() && column.name == summary.id) column.use = "the record id";
     return summary;

@@ -64,6 +64,21 @@ TEST_CASE("a table is described column by column") {
     CHECK(declared->columns[1].use == "not read: it is declared to be ignored");
 }
 
+TEST_CASE("the record id of a table is no fraction and not in the middle of a word") {
+    const auto id_of = [](const std::string& text) {
+        const Scratch scratch;
+        const auto found = inspect(table(scratch, text), {}, 64);
+        REQUIRE(found);
+        return found->id;
+    };
+    CHECK(id_of("kunde;width;z\nk1;1.5;1\nk2;2.5;1\n") == "kunde");
+    CHECK(id_of("kunde;umsatz\nk1;1.5\nk2;1.5\n") == "kunde");
+    CHECK(id_of("valid;userId\n1;7\n2;8\n") == "userId");
+    CHECK(id_of("ID;name\n1;a\n2;b\n") == "ID");
+    CHECK(id_of("x;Kunden-Id\n1.5;7\n2.5;8\n") == "Kunden-Id");
+    CHECK(id_of("width;z\n1.5;1\n2.5;1\n").empty());
+}
+
 TEST_CASE("a table is cut into those of several parties, cell by cell as it was") {
     const Scratch scratch;
     VerticalSplitOptions options;
