@@ -47,7 +47,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(two_owners, 23, "the broker lets another node open a run that has an owner"),
     VFLBUS_BUG(request_of_anybody, 102,
                "a member does what another participant of its run asks for"),
-    VFLBUS_BUG(runs_not_shared, 152, "one owner may have all runs that the broker takes"),
+    VFLBUS_BUG(runs_not_shared, 24, "one owner may have all runs that the broker takes"),
     VFLBUS_BUG(routed_without_join, 28,
                "the broker passes on requests of those who take no part in the run"),
     VFLBUS_BUG(open_run_talks, 14, "participants of an open run reach each other past its owner"),
