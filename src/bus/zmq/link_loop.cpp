@@ -61,7 +61,6 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
             if (socket_) ready[n++] = {descriptor_, POLLIN, 0};
             if (handshakes_ && handshakes_->descriptor() >= 0)
                 ready[n++] = {handshakes_->descriptor(), POLLIN, 0};
-            const nfds_t bulk = n;
             if (bulk_.socket) ready[n++] = {bulk_.descriptor, POLLIN, 0};
             if (held != nullptr) held->unlock();
             ::poll(ready, n, static_cast<int>(wait));
@@ -70,11 +69,10 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
                 std::uint64_t count;
                 [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
             }
-            if (n > bulk && ready[bulk].revents != 0) bulk_.quiet = false;
             now = clock_now();
             // what woke us; whether there is more, the next call finds out before it waits. Another
             // thread may have replaced the socket meanwhile, or taken what woke us
-            if (!receive_one(now) && !bulk_.quiet) receive_bulk(now);
+            if (!receive_one(now)) receive_bulk(now);
         }
         if (handshakes_ && !core_.up()) {
             trouble_ = handshakes_->read();
@@ -117,8 +115,6 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     bool drain(TimePoint now) {
         int got = 0;
         while (got < burst_messages && receive_one(now)) ++got;
-        // who waits next asks the descriptor: a look into the socket costs two system calls
-        if (got == 0 && bulk_.quiet) return false;
         // also where small messages never end: bulk that is not read would be taken for dead
         return receive_bulk(now) || got > 0;
     }
@@ -128,11 +124,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         return true;
     }
     bool receive_bulk(TimePoint now) {
-        if (!bulk_.socket) return false;
-        if (!receive(*bulk_.socket, false, in_)) {
-            bulk_.quiet = true;
-            return false;
-        }
+        if (!bulk_.socket || !receive(*bulk_.socket, false, in_)) return false;
         core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now,
                        Lane::bulk);
         return true;
@@ -154,7 +146,6 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         if (!socket_) return nullptr;
         try {
             bulk_.socket.emplace(context_->zmq, zmq::socket_type::dealer);
-            bulk_.quiet = false;
             set_dealer_options(*bulk_.socket, Lane::bulk);
             if (link_keys_) set_link_keys(*bulk_.socket, *link_keys_);
             bulk_.descriptor = descriptor_of(*bulk_.socket);
@@ -252,14 +243,10 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
 
     struct BulkSocket final : FrameSink {
         SendResult send(Frame& frame) override {
-            quiet = false;  // to send may take what the descriptor would have told
             return socket ? send_on(*socket, frame) : SendResult::full;
         }
         std::optional<zmq::socket_t> socket;
         int descriptor = -1;
-        /// A receive has found nothing, and the socket was not used since: its descriptor tells
-        /// when there is something.
-        bool quiet = false;
     };
 
     std::shared_ptr<Context> context_;
