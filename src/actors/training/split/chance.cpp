@@ -1,7 +1,6 @@
 #include "actors/training/split/chance.hpp"
 
 #include <cmath>
-#include <optional>
 #include <utility>
 
 #include "base/rng.hpp"
@@ -25,7 +24,7 @@ class Normal {
     explicit Normal(std::uint64_t seed) : rng_(seed) {}
 
     double next() {
-        if (kept_) return std::exchange(kept_, std::nullopt).value();
+        if (std::exchange(has_kept_, false)) return kept_;
         double x = 0;
         double y = 0;
         double square = 0;
@@ -36,12 +35,14 @@ class Normal {
         }
         const double length = std::sqrt(-2 * models::log(square) / square);
         kept_ = y * length;
+        has_kept_ = true;
         return x * length;
     }
 
   private:
     Rng rng_;
-    std::optional<double> kept_;
+    double kept_ = 0;  ///< the second of a pair (an optional earns a false warning of g++ 12)
+    bool has_kept_ = false;
 };
 
 }  // namespace
