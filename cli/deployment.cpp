@@ -474,9 +474,8 @@ std::map<std::string, std::string> systemd_units(const Deployment& deployment) {
             "Environment=VFLBUS_OUTPUT_RUNS_DIR=/var/lib/vflbus\n"
             "StateDirectory=vflbus\nStateDirectoryMode=0700\nWorkingDirectory=/var/lib/vflbus\n"
             "Restart=on-failure\nRestartSec=2\n"
-            "# a reason that would come again: usage, data, configuration; and a younger process "
-            "of this name\n"
-            // 130: `vflbus run stop`
+            "# a reason that would come again: usage, data, configuration; a younger process of "
+            "this name; and 130: its run was stopped\n"
             "RestartPreventExitStatus=2 3 6 8 9 130\n"
             "KillSignal=SIGTERM\nTimeoutStopSec=45\n";
         if (!deployment.memory.empty())

@@ -78,9 +78,11 @@ void print_result(const PredictArguments& arguments, const actors::PredictMaster
     print(observe::grouped(master.rows()) + " predictions: " + out + "\n\n" + table_of(report));
     if (report.rows_unlabelled > 0)
         print("\n" + observe::grouped(report.rows_unlabelled) +
-              (report.test.empty() ? " rows have no label that the model knows; without labels of "
-                                     "all kinds there are no metrics\n"
-                                   : " rows have no label; the metrics are of the others\n"));
+              (report.test.empty() ? " rows have no label; there are no metrics"
+                                   : " rows have no label; the metrics are of the others") +
+              (report.test.empty() && report.rows_unlabelled < master.rows()
+                   ? ", and a warning of the label holder says why\n"
+                   : "\n"));
     if (report.test.empty()) return;
     observe::Table table({{"metric"}, {"value", observe::Align::right}});
     for (const auto& [name, value] : report.test) table.add({name, observe::metric_text(value)});

@@ -33,10 +33,11 @@ Values metrics_of(const RunView& view) {
     Values values;
     if (!view.told.metrics) return values;
     for (const bus::MetricEntry& entry : *view.told.metrics) {
-        values[entry.split + " loss"] = observe::metric_text(entry.loss);
+        // (a run of an app has no splits)
+        const std::string prefix = entry.split.empty() ? std::string() : entry.split + " ";
+        values[prefix + "loss"] = observe::metric_text(entry.loss);
         for (const auto& [name, value] : entry.metrics)
-            values[entry.split.empty() ? name : entry.split + " " + name] =
-                observe::metric_text(value);
+            values[prefix + name] = observe::metric_text(value);
     }
     return values;
 }

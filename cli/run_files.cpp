@@ -84,7 +84,8 @@ bus::MetricEntry entry_of(const observe::HistoryEntry& entry) {
 std::vector<bus::MetricEntry> all_entries(const observe::RunReport& report) {
     std::vector<bus::MetricEntry> entries;
     for (const observe::HistoryEntry& entry : report.history) entries.push_back(entry_of(entry));
-    // those of the finished model; of a run that ended before they are those of an entry above
+    // `train` and `test` are of the finished model. A run that ended earlier has in them what it
+    // measured last, which is above with its own step.
     if (report.status != "completed" && !entries.empty()) return entries;
     for (const auto& [split, metrics] : {std::pair{"train", &report.train}, {"test", &report.test}})
         if (!metrics->empty() && std::ranges::none_of(entries, [&, name = split](const auto& e) {
@@ -92,6 +93,11 @@ std::vector<bus::MetricEntry> all_entries(const observe::RunReport& report) {
             }))
             entries.push_back({report.steps, report.epochs, split, loss_of(*metrics), *metrics});
     return entries;
+}
+
+std::uint64_t last_epoch(const observe::RunReport& report) {
+    if (report.status == "completed") return report.epochs;
+    return report.history.empty() ? 0 : report.history.back().epoch;
 }
 
 std::string shown_configuration(std::string_view agreed) {
@@ -187,9 +193,8 @@ Result<RunFiles::Known> RunFiles::read(const RunId& run) const {
     known.status.step = report.steps;
     // of a run that ended before its last step both are told; 0: that it had more is all we know
     known.status.steps = report.status == "completed" ? report.steps : report.steps_planned;
-    known.status.epoch = known.status.epochs = report.epochs;
-    if (report.status != "completed")
-        known.status.epoch = report.history.empty() ? 0 : report.history.back().epoch;
+    known.status.epoch = last_epoch(report);
+    known.status.epochs = report.epochs;
     // (a run that has shown no loss yet has none, and not 0)
     known.status.loss = known.entries.empty() ? std::numeric_limits<double>::quiet_NaN()
                                               : known.entries.back().loss;

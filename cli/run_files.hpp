@@ -65,6 +65,9 @@ Result<bus::Bytes> metrics_answer(const std::vector<bus::MetricEntry>& entries,
 bus::MetricEntry entry_of(const observe::HistoryEntry& entry);
 /// The history of a report, and its metrics at the end.
 std::vector<bus::MetricEntry> all_entries(const observe::RunReport& report);
+/// The epoch in which a run that is over ended; of one that ended early that of its last measured
+/// step, 0 without one.
+std::uint64_t last_epoch(const observe::RunReport& report);
 
 /// The agreed half for people, without what protects the ids of records.
 std::string shown_configuration(std::string_view agreed);

@@ -106,9 +106,8 @@ Told told_by_files(const LocalRun& run) {
     status.phase = run.status;
     status.step = run.report.steps;
     status.steps = run.report.steps_planned;
-    status.epoch = status.epochs = run.report.epochs;
-    if (run.report.status != "completed")
-        status.epoch = run.report.history.empty() ? 0 : run.report.history.back().epoch;
+    status.epoch = last_epoch(run.report);
+    status.epochs = run.report.epochs;
     const auto entries = entries_of_run(run);
     for (const bus::MetricEntry& entry : entries)
         if (entry.split == "train") status.loss = entry.loss;

@@ -50,9 +50,8 @@ bool KindTally::add(std::string_view text, const NumberStyle& stated) {
     const char usual = stated.decimal == '.' ? ',' : '.';
     const NumberStyle with_marks{stated.decimal,
                                  stated.thousands == '\0' ? usual : stated.thousands, true};
-    last_has_marks_ = parse_styled(text, with_marks).has_value();
-    marked_ += last_has_marks_;
-    const bool is_amount = last_has_marks_;
+    const bool is_amount = parse_styled(text, with_marks).has_value();
+    marked_ += is_amount;
     last_has_marks_ = is_amount && sign == '\0';  // groups alone are no signs around a number
     has_class_ |= !is_amount && sign == '\0';
     codes_ += !is_amount && looks_like_code(text);

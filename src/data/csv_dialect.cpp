@@ -170,8 +170,8 @@ struct DecimalTally {
     std::size_t by_comma = 0;  ///< numbers when ',' is
     std::size_t only_comma = 0;
     std::size_t groups = 0;  ///< 1.234: a number both ways, in groups of three digits with '.'
+    std::string group;       ///< the first of those cells
     std::size_t whole = 0;   ///< 850, without any mark
-    std::string group;       ///< the first of them
 };
 
 struct DecimalChoice {
@@ -209,9 +209,8 @@ DecimalChoice choose_decimal(const FirstRows& rows, char separator, char thousan
             tally.by_comma += by_comma;
             tally.only_comma += by_comma && cell.find(',') != std::string::npos;
             tally.whole += by_point && by_comma && cell.find_first_of(".,") == std::string::npos;
-            if (by_point && grouping_of(cell, ',') == '.') {
-                if (++tally.groups == 1) tally.group = cell;
-            }
+            if (by_point && grouping_of(cell, ',') == '.' && ++tally.groups == 1)
+                tally.group = cell;
         }
         const bool numbers_by_point = tally.by_point * 10 >= tally.cells * 9;
         const bool numbers_by_comma = tally.by_comma * 10 >= tally.cells * 9;
@@ -228,14 +227,12 @@ DecimalChoice choose_decimal(const FirstRows& rows, char separator, char thousan
     }
     const std::string comma_note = "numbers have a decimal comma (decimal)";
     if (comma || point) return comma && !point ? DecimalChoice{',', comma_note} : DecimalChoice{};
-    if (usual) {
-        if (*usual == ',')
-            return {',', "numbers have a decimal comma, as in the training table (decimal)"};
-        return {};
-    }
-    if (either) return separator == ';' ? DecimalChoice{',', comma_note} : DecimalChoice{};
+    if (usual == ',')
+        return {',', "numbers have a decimal comma, as in the training table (decimal)"};
+    const bool by_separator = !usual && separator == ';';
+    if (either) return by_separator ? DecimalChoice{',', comma_note} : DecimalChoice{};
     if (group.empty()) return {};
-    if (groups && separator == ';') return {',', {}};  // that digits are in groups is told
+    if (groups && by_separator) return {',', {}};  // that digits are in groups is told
     return {'.',
             "numbers such as " + group +
                 " have a decimal point, and no digits in groups (decimal = \",\" reads them as "

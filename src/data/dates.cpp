@@ -1,5 +1,6 @@
 #include "data/dates.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 

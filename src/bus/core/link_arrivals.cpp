@@ -1,6 +1,8 @@
 // Requests and replies that come in: docs/protocol.md, sections 6 and 7. Which body gets room when,
 // and in which order they are handed over; what belongs to one body stands in incoming_body.hpp.
 
+#include <limits>
+
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 

@@ -243,6 +243,17 @@ Result<std::string> asking_key(const KeySource& source) {
                                  "; say which one is yours: --set bus.identity=NAME");
 }
 
+Result<> find_secret_key(const fs::path& directory, std::string_view name) {
+    const fs::path file = secret_key_path(directory, name);
+    std::error_code ec;
+    if (fs::exists(file, ec)) return {};
+    if (ec)
+        return fail(Errc::usage, "cannot look for the key " + file.string() + ": " + ec.message() +
+                                     "; it has to belong to the user that this runs as");
+    return fail(Errc::usage, "there is no key " + file.string() + "; make it: vflbus keys new " +
+                                 std::string(name) + " --certificates " + directory.string());
+}
+
 Result<LinkKeys> load_link_keys(const KeySource& source, const std::string& node_name,
                                 Seconds now) {
     std::string name = source.name;
@@ -252,14 +263,8 @@ Result<LinkKeys> load_link_keys(const KeySource& source, const std::string& node
         name = own ? node_name : std::string(without_suffix(node_name));
     }
     const fs::path secret = secret_key_path(source.directory, name);
-    if (!fs::exists(secret, ec) && ec)
-        return fail(Errc::usage, "cannot look for the key " + secret.string() + ": " +
-                                     ec.message() +
-                                     "; it has to belong to the user that this runs as");
-    if (!fs::exists(secret, ec))
-        return fail(Errc::usage, "there is no key " + secret.string() +
-                                     "; make it: vflbus keys new " + name + " --certificates " +
-                                     source.directory.string());
+    if (const auto found = find_secret_key(source.directory, name); !found)
+        return tl::unexpected(found.error());
     auto own = read_secret_key(secret);
     if (!own) return tl::unexpected(own.error());
     const fs::path pinned = public_key_path(source.directory, broker_key_name);

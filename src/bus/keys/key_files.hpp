@@ -41,6 +41,9 @@ std::filesystem::path secret_key_path(const std::filesystem::path& directory,
 std::filesystem::path public_key_path(const std::filesystem::path& directory,
                                       std::string_view name);
 
+/// Whether the secret key of `name` is there, to read it. Errors: usage, with what to do.
+Result<> find_secret_key(const std::filesystem::path& directory, std::string_view name);
+
 /// Makes `directory` (mode 0700) where it is missing, and both files in it. Each is whole or not
 /// there, and none that exists is ever written over. Errors: io, usage (a name that is none).
 Result<SecretKeyFile> make_key_files(const std::filesystem::path& directory,

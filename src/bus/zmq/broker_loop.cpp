@@ -460,16 +460,9 @@ class BrokerLoopImpl final : public BrokerLoop {
 };
 
 Result<SecretKeyFile> read_own_key(const std::filesystem::path& directory) {
-    const std::filesystem::path file = secret_key_path(directory, broker_key_name);
-    std::error_code ec;
-    if (!std::filesystem::exists(file, ec) && ec)
-        return fail(Errc::usage, "cannot look for the key " + file.string() + ": " + ec.message() +
-                                     "; it has to belong to the user that this runs as");
-    if (!std::filesystem::exists(file, ec))
-        return fail(Errc::usage, "there is no key " + file.string() +
-                                     "; make it: vflbus keys new broker --certificates " +
-                                     directory.string());
-    auto own = read_secret_key(file);
+    if (const auto found = find_secret_key(directory, broker_key_name); !found)
+        return tl::unexpected(found.error());
+    auto own = read_secret_key(secret_key_path(directory, broker_key_name));
     if (!own) return own;
     const Seconds now = wall_seconds();
     const std::string text = expiry_warning("the broker's key", own->expires, now);

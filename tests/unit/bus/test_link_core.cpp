@@ -1,5 +1,7 @@
 // A node's side of the bus as a state machine: docs/protocol.md, sections 4 to 7.
 
+#include <limits>
+
 #include "link_fixture.hpp"
 
 using namespace vflbus;

@@ -222,6 +222,15 @@ struct Between {
             }
         return {};
     }
+    /// The run is opened, and the member takes part. What it was invited by.
+    RunInvited open_and_join() {
+        open();
+        const auto invited = take<RunInvited>(*member);
+        REQUIRE(invited);
+        join(Errc::ok, {}, invited->invitation);
+        REQUIRE(take<RunJoined>(*master));
+        return *invited;
+    }
     std::uint64_t ask(const std::string& text, std::uint16_t type = 300) {
         const auto number =
             master->link->request(run, member->id, type, Bytes(text.begin(), text.end()), now);
@@ -257,6 +266,10 @@ struct Between {
     std::uint64_t sessions_ = 0;
     std::uint64_t incarnation_ = 1;
 };
+
+bool is_join(const Said& frame) {
+    return frame.header.kind == Kind::join;
+}
 
 std::string words_in(const Bytes& bytes) {
     return {bytes.begin(), bytes.end()};
@@ -756,13 +769,8 @@ TEST_CASE("a JOIN to an earlier process of the owner, in the same term, declines
 
 TEST_CASE("a process that is back after another one had its name joins anew") {
     Between b;
-    b.open();
-    const auto first = b.take<RunInvited>(*b.member);
-    REQUIRE(first);
-    b.join(Errc::ok, {}, first->invitation);
-    REQUIRE(b.take<RunJoined>(*b.master));
-    const auto joins = [](const Said& frame) { return frame.header.kind == Kind::join; };
-    const Said kept = *std::ranges::find_if(b.wire, joins);
+    const RunInvited first = b.open_and_join();
+    const Said kept = *std::ranges::find_if(b.wire, is_join);
     const auto is_up = [&](std::uint64_t incarnation) {
         Said said;
         said.header.kind = Kind::peer_up;
@@ -780,15 +788,15 @@ TEST_CASE("a process that is back after another one had its name joins anew") {
     const auto closed = b.take<RunClosed>(*b.member);
     REQUIRE(closed);
     CHECK(closed->joined);
-    CHECK(closed->invitation == first->invitation);
+    CHECK(closed->invitation == first.invitation);
     const auto second = b.take<RunInvited>(*b.member);
     REQUIRE(second);
-    CHECK(second->invitation != first->invitation);
+    CHECK(second->invitation != first.invitation);
     CHECK(second->open.agreed == "the agreed text");
     CHECK_FALSE(b.take<RunClosed>(*b.member));
 
     b.join(Errc::ok, {}, second->invitation);
-    CHECK(std::ranges::count_if(b.wire, joins) == 2);
+    CHECK(std::ranges::count_if(b.wire, is_join) == 2);
     const std::uint64_t number = b.ask("what it hears");
     const auto request = b.take<RequestArrived>(*b.member);
     REQUIRE(request);
@@ -816,13 +824,8 @@ TEST_CASE("a process that is back after another one had its name joins anew") {
 // Both have the same incarnation, as with a copied directory, and the broker was gone meanwhile.
 TEST_CASE("a process that is back joins anew also where its owner has the keys of another one") {
     Between b;
-    b.open();
-    const auto first = b.take<RunInvited>(*b.member);
-    REQUIRE(first);
-    b.join(Errc::ok, {}, first->invitation);
-    REQUIRE(b.take<RunJoined>(*b.master));
-    const auto joins = [](const Said& frame) { return frame.header.kind == Kind::join; };
-    const Said kept = *std::ranges::find_if(b.wire, joins);
+    b.open_and_join();
+    const Said kept = *std::ranges::find_if(b.wire, is_join);
 
     auto one = std::move(b.member);
     b.member_starts(1);

@@ -1,6 +1,8 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 #include "base/rng.hpp"
 #include "data/csv.hpp"
@@ -398,6 +400,11 @@ TEST_CASE("a table that shows no decimal mark has that of the training table") {
     const Table same = table_of(amounts({"1.234,00", "99,50"}), as_trained);
     CHECK(same.features[0].numbers[0] == 1234);
     CHECK_FALSE(told(same, "without the signs"));
+    // a decimal point is no silent choice either
+    as_trained.format.usual_decimal = '.';
+    const Table points = table_of(amounts({"850", "1.234"}), as_trained);
+    CHECK(points.features[0].numbers[1] == 1.234);
+    CHECK(told(points, "numbers such as 1.234 have a decimal point"));
 }
 
 TEST_CASE("what may be thousands or fractions is decided by what is beside it, and told") {

@@ -349,6 +349,20 @@ TEST_CASE("half of a pair of keys is not left behind", "[keys]") {
     CHECK(make_key_files(dir.path, "a", wall_seconds() + 1000).has_value());
 }
 
+TEST_CASE("a key that cannot be looked at is not taken for one that is missing", "[keys]") {
+    const KeyDirectory dir;
+    KeySource source;
+    source.directory = dir.path;
+    const auto missing = load_link_keys(source, "node", wall_seconds());
+    REQUIRE_FALSE(missing);
+    CHECK(missing.error().sentence.find("there is no key ") == 0);
+    // (root may look everywhere, but nobody at the end of a circle)
+    fs::create_symlink("node.key", secret_key_path(dir.path, "node"));
+    const auto hidden = load_link_keys(source, "node", wall_seconds());
+    REQUIRE_FALSE(hidden);
+    CHECK(hidden.error().sentence.find("cannot look for the key ") == 0);
+}
+
 TEST_CASE("what a killed command has begun beside keys goes with the next key", "[keys]") {
     const KeyDirectory dir;
     const pid_t child = ::fork();
